@@ -1,0 +1,101 @@
+"""Connecting: ``connect`` and ``open_connection``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from asyncendpoints.attempt import Attempt
+from asyncendpoints.errors import ConnectTimeoutError
+from asyncendpoints.specs import ClientSpec, parse_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncendpoints.events import Event
+
+__all__ = ["DEFAULT_TIMEOUT", "connect", "open_connection"]
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+#: Seconds that a connect may take where neither the text nor the call says otherwise.
+DEFAULT_TIMEOUT = 30.0
+
+#: Stands for "as the endpoint says".
+_UNSET = object()
+
+
+async def connect(
+    endpoint: str | ClientSpec,
+    protocol_factory: Callable[[], P] | P,
+    *,
+    timeout: float | None = _UNSET,  # type: ignore[assignment]  # a private mark, not a value
+    on_event: Callable[[Event], None] | None = None,
+) -> tuple[asyncio.Transport, P]:
+    """Connect to an endpoint.
+
+    Args:
+        endpoint: A description, or the spec of a client.
+        protocol_factory: Called once, when everything else is done, TLS included; what it raises comes out
+            unchanged. Or a protocol, used once.
+        timeout: Seconds for all stages together: lookup, connect, proxies and TLS. None for no limit. As a
+            rule what the endpoint says, which is 30 unless its text gives another.
+        on_event: Called with a frozen value of `asyncendpoints.events` at each step.
+
+    Returns:
+        The transport and the protocol, as ``loop.create_connection`` does.
+
+    Raises:
+        DescriptionError: The text is no description of a client.
+        ConnectError: The connection did not come about. With it, or with a cancel, every descriptor that
+            was opened is closed.
+    """
+    spec = parse_client(endpoint) if isinstance(endpoint, str) else endpoint
+    if not isinstance(spec, ClientSpec):
+        msg = f"an endpoint to connect to is a description or a client spec, not {endpoint!r}"
+        raise TypeError(msg)
+    factory = _factory(protocol_factory)
+    if timeout is _UNSET:
+        timeout = getattr(spec, "timeout", DEFAULT_TIMEOUT)
+    if timeout is None:
+        return await spec.open(Attempt(spec, None, on_event), factory)
+    deadline = asyncio.get_running_loop().time() + timeout
+    attempt = Attempt(spec, deadline, on_event)
+    limit = asyncio.timeout_at(deadline)
+    try:
+        async with limit:
+            return await spec.open(attempt, factory)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        problem = f"timed out after {timeout:g} s ({attempt.stage})"
+        raise attempt.error(problem, ConnectTimeoutError) from error
+
+
+async def open_connection(
+    endpoint: str | ClientSpec,
+    *,
+    limit: int = 65536,
+    timeout: float | None = _UNSET,  # type: ignore[assignment]  # a private mark, not a value
+    on_event: Callable[[Event], None] | None = None,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to an endpoint and give its streams, as ``asyncio.open_connection`` does.
+
+    Args:
+        endpoint: As for `connect`, and so are the other arguments and the errors.
+        limit: Size of the reader's buffer, in bytes.
+        timeout: As for `connect`.
+        on_event: As for `connect`.
+    """
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await connect(endpoint, protocol, timeout=timeout, on_event=on_event)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+def _factory(given: Callable[[], P] | P) -> Callable[[], P]:
+    if isinstance(given, asyncio.BaseProtocol):
+        protocol: P = given
+        return lambda: protocol
+    return given

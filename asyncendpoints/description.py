@@ -1,0 +1,173 @@
+r"""The grammar of descriptions: text to kind and arguments, and back.
+
+Pure, and without any knowledge of what kinds there are::
+
+    description = kind *( ":" argument )
+    argument    = value | key "=" value
+
+A backslash takes the next character as it is. The first unescaped ``=`` of an argument ends its key. A
+value that starts with ``[`` runs to the matching ``]`` and is taken as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from asyncendpoints.errors import DescriptionError
+
+__all__ = ["Argument", "join", "quote", "scan", "split"]
+
+_KEY = re.compile(r"((?:[^\\:=]|\\.)*)=", re.DOTALL)
+_VALUE = re.compile(r"(?:[^\\:]|\\.)*", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_BRACKET = re.compile(r"[\[\]]")
+_SPECIAL = re.compile(r"[\\:=]")
+_SPECIAL_AFTER_KEY = re.compile(r"[\\:]")
+
+
+class Argument(NamedTuple):
+    """One argument of a description, with the places it came from."""
+
+    #: None for a positional argument.
+    key: str | None
+    #: None for an empty one, which means the default; an explicit empty value is "".
+    value: str | None
+    #: Index of the first character of the argument in the description.
+    start: int
+    #: Index of the first character of the value, inside its brackets if it has any.
+    value_start: int
+    #: The value as written: between the brackets, or with its escapes.
+    raw: str
+    bracketed: bool
+
+    def position(self, index: int) -> int:
+        """Give the place in the description of the value's character at ``index``."""
+        if self.bracketed or "\\" not in self.raw:
+            return self.value_start + index
+        place = 0
+        for _ in range(index):
+            place += 2 if self.raw[place : place + 1] == "\\" else 1
+        return self.value_start + place
+
+
+def split(text: str) -> tuple[str, list[tuple[str | None, str | None]]]:
+    """Cut a description into its kind and its arguments, each a key (or None) and a value (or None).
+
+    Raises:
+        DescriptionError: The text ends inside an escape or a bracket, or goes on after one.
+        TypeError: ``text`` is not a ``str``.
+    """
+    if not isinstance(text, str):
+        msg = f"a description is text, not {type(text).__name__}"
+        raise TypeError(msg)
+    if "\\" in text or "[" in text:
+        return text.partition(":")[0], [(each.key, each.value) for each in scan(text)]
+    kind, *rest = text.split(":")
+    arguments: list[tuple[str | None, str | None]] = []
+    for argument in rest:
+        if "=" in argument:
+            key, _, value = argument.partition("=")
+            arguments.append((key, value or None))
+        else:
+            arguments.append((None, argument or None))
+    return kind, arguments
+
+
+def scan(text: str) -> list[Argument]:
+    """Cut a description into its arguments, with the place of each.
+
+    Raises:
+        DescriptionError: As `split` does.
+    """
+    arguments: list[Argument] = []
+    end = text.find(":")
+    while 0 <= end < len(text):
+        argument, end = _scan_argument(text, end + 1)
+        arguments.append(argument)
+    return arguments
+
+
+def _scan_argument(text: str, start: int) -> tuple[Argument, int]:
+    """Read the argument at ``start``; give it and the index of the colon after it, or of the end."""
+    key = None
+    value_start = start
+    if not text.startswith("[", start) and (match := _KEY.match(text, start)):
+        key = _unescape(match[1])
+        value_start = match.end()
+    if text.startswith("[", value_start):
+        end = _closing_bracket(text, value_start)
+        raw = text[value_start + 1 : end]
+        return Argument(key, raw, start, value_start + 1, raw, True), end + 1
+    match = _VALUE.match(text, value_start)
+    assert match is not None  # the pattern matches an empty text
+    if match.end() < len(text) and text[match.end()] == "\\":
+        raise DescriptionError(
+            text, match.end(), r"ends inside an escape; write \\ for one backslash"
+        )
+    return Argument(
+        key, _unescape(match[0]) or None, start, value_start, match[0], False
+    ), match.end()
+
+
+def _closing_bracket(text: str, opening: int) -> int:
+    """Find the bracket that closes the one at ``opening``."""
+    depth = 0
+    for match in _BRACKET.finditer(text, opening):
+        depth += 1 if match[0] == "[" else -1
+        if depth == 0:
+            break
+    else:
+        raise DescriptionError(
+            text, opening, r"the bracket opened here is never closed; write \[ for a plain one"
+        )
+    after = match.end()
+    if after < len(text) and text[after] != ":":
+        raise DescriptionError(
+            text, after, f"{text[after]!r} after a closing bracket, expected ':' or the end"
+        )
+    return match.start()
+
+
+def _unescape(raw: str) -> str:
+    return _ESCAPE.sub(r"\1", raw) if "\\" in raw else raw
+
+
+def quote(argument: str) -> str:
+    r"""Write any text so that it is safe as a positional or a keyword value.
+
+    >>> quote("fe80::1")
+    '[fe80::1]'
+    >>> quote("a=b")
+    'a\\=b'
+    """
+    return _quote(argument, _SPECIAL)
+
+
+def _quote(value: str, special: re.Pattern[str]) -> str:
+    if not value:
+        return "[]"
+    if ":" in value and _is_balanced(value):
+        return f"[{value}]"
+    quoted = special.sub(r"\\\g<0>", value)
+    return "\\" + quoted if quoted.startswith("[") else quoted
+
+
+def _is_balanced(value: str) -> bool:
+    depth = 0
+    for match in _BRACKET.finditer(value):
+        depth += 1 if match[0] == "[" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def join(kind: str, positional: list[str], keywords: list[tuple[str, str]]) -> str:
+    """Write a description: the inverse of `split`."""
+    return ":".join(
+        [
+            kind,
+            *(_quote(value, _SPECIAL) for value in positional),
+            *(f"{key}={_quote(value, _SPECIAL_AFTER_KEY)}" for key, value in keywords),
+        ]
+    )

@@ -1,0 +1,57 @@
+"""Who holds a port: for the hint of an error. Linux only; elsewhere nobody is found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["port_holder"]
+
+_LISTEN = "0A"
+
+
+def port_holder(port: int, proc: Path = Path("/proc")) -> str | None:
+    """Name the process that listens on a TCP port, as ``"nginx (process 812)"``.
+
+    Args:
+        port: 1 to 65535.
+        proc: Where the proc file system is.
+
+    Returns:
+        None if that cannot be found out: other users' processes are not open to everybody.
+
+    Source: proc(5), ``/proc/net/tcp`` and ``/proc/[pid]/fd``.
+    """
+    try:
+        inodes = _listening_inodes(port, proc)
+        return _owner(inodes, proc) if inodes else None
+    except OSError:
+        return None
+
+
+def _listening_inodes(port: int, proc: Path) -> set[str]:
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (proc / "net" / table).read_text().splitlines()[1:]
+        except FileNotFoundError:
+            continue
+        for columns in (line.split() for line in lines):
+            if columns[3] == _LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
+                inodes.add(columns[9])
+    return inodes
+
+
+def _owner(inodes: set[str], proc: Path) -> str | None:
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for process in proc.iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            links = {os.readlink(each) for each in (process / "fd").iterdir()}
+            if links & wanted:
+                name = (process / "comm").read_text().strip()
+                return f"{name} (process {process.name})"
+        except OSError:
+            continue  # ended meanwhile, or another user's
+    return None

@@ -1,0 +1,119 @@
+"""Listening sockets, the connections that they accept, and what turns those into transports."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from asyncendpoints.transports import adopt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Acceptor", "Connection", "Listener", "ListeningSocket", "PlainAcceptor", "tracked"]
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+class Connection(socket.socket):
+    """An accepted socket that reports its end.
+
+    This is how a server counts its connections: whatever transport the socket ends up in, asyncio's or
+    another loop's, closes it, and nothing has to stand between the transport and its protocol.
+    """
+
+    #: Called once, when the socket is closed or given away.
+    on_end: Callable[[Connection], None] | None = None
+    #: The transport, once there is one.
+    transport: asyncio.BaseTransport | None = None
+    #: What the server counts this connection under.
+    peer: str = ""
+
+    def close(self) -> None:
+        super().close()
+        self._end()
+
+    def detach(self) -> int:
+        descriptor = super().detach()
+        self._end()
+        return descriptor
+
+    def _end(self) -> None:
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            self.transport = None
+            on_end(self)
+
+
+class Listener(Protocol):
+    """A listening socket, or what behaves like one: readable when a connection waits."""
+
+    @property
+    def family(self) -> int:
+        """An address family, such as ``socket.AF_INET``."""
+
+    def fileno(self) -> int:
+        """Give the descriptor that is readable while a connection waits."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Give the next connection and the address of its peer; BlockingIOError if there is none."""
+
+    def getsockname(self) -> Any:
+        """Give the address that is listened on."""
+
+    def close(self) -> None:
+        """Stop listening, and remove what the endpoint left in the file system."""
+
+
+class ListeningSocket(socket.socket):
+    """A listening socket whose connections report their end."""
+
+    def accept(self) -> tuple[Connection, Any]:
+        descriptor, address = self._accept()  # type: ignore[attr-defined]  # as socket.accept does
+        return Connection(self.family, self.type, self.proto, fileno=descriptor), address
+
+
+def tracked(sock: socket.socket) -> Connection:
+    """Make an accepted socket one that reports its end."""
+    if isinstance(sock, Connection):
+        return sock
+    family, kind, proto = sock.family, sock.type, sock.proto
+    return Connection(family, kind, proto, fileno=sock.detach())
+
+
+class Acceptor(Protocol):
+    """What turns accepted sockets into transports; made once for each listen."""
+
+    async def accept(
+        self, sock: socket.socket, factory: Callable[[], P], timeout: float
+    ) -> tuple[asyncio.Transport, P]:
+        """Do what comes before the protocol, such as TLS, then make it and its transport.
+
+        Args:
+            sock: The accepted socket; closed if this raises.
+            factory: Makes the protocol. What it raises comes out unchanged.
+            timeout: Seconds that everything before the protocol may take.
+
+        Raises:
+            HandshakeError: The peer did not do its part.
+        """
+
+    def reload(self) -> None:
+        """Read keys and certificates again, and keep the old ones if the new ones are bad.
+
+        Raises:
+            EndpointError: The new ones are bad.
+        """
+
+
+class PlainAcceptor:
+    """For connections that begin with the first byte of the application."""
+
+    async def accept(
+        self, sock: socket.socket, factory: Callable[[], P], timeout: float  # noqa: ARG002
+    ) -> tuple[asyncio.Transport, P]:
+        return await adopt(sock, factory)
+
+    def reload(self) -> None:
+        """There is nothing to read."""
