@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["port_holder"]
@@ -45,13 +46,16 @@ def _listening_inodes(port: int, proc: Path) -> set[str]:
 def _owner(inodes: set[str], proc: Path) -> str | None:
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for process in proc.iterdir():
-        if not process.name.isdigit():
-            continue
-        try:
-            links = {os.readlink(each) for each in (process / "fd").iterdir()}
-            if links & wanted:
-                name = (process / "comm").read_text().strip()
-                return f"{name} (process {process.name})"
-        except OSError:
-            continue  # ended meanwhile, or another user's
+        if process.name.isdigit() and not wanted.isdisjoint(_links(process / "fd")):
+            return f"{(process / 'comm').read_text().strip()} (process {process.name})"
     return None
+
+
+def _links(descriptors: Path) -> list[str]:
+    """Give what the descriptors of a process stand for; nothing if it is another user's."""
+    links = []
+    with suppress(OSError):
+        for each in descriptors.iterdir():
+            with suppress(OSError):  # closed meanwhile
+                links.append(os.readlink(each))
+    return links

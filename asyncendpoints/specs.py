@@ -133,6 +133,10 @@ class ClientSpec(Spec):
         """
         return await attempt.adopt(await self.open_socket(attempt), factory)
 
+    def is_plain(self) -> bool:
+        """Tell whether the bytes of a connection are those of its socket: nothing like TLS between."""
+        return type(self).open is ClientSpec.open
+
     async def open_socket(self, attempt: Attempt) -> socket.socket:
         """Connect, and give the connected, non-blocking socket."""
         raise attempt.error(f"a {self.names[0].text} client has no plain socket to build on")
@@ -147,6 +151,10 @@ class ServerSpec(Spec):
     def beside(self, others: Sequence[ServerSpec]) -> ServerSpec:  # noqa: ARG002 - for subclasses
         """Give the spec to bind when the others are bound in the same call: as a rule itself."""
         return self
+
+    def is_plain(self) -> bool:
+        """Tell whether the bytes of a connection are those of its socket: nothing like TLS between."""
+        return type(self).acceptor is ServerSpec.acceptor
 
     def bind(self) -> list[Listener]:
         """Open and bind the listening sockets, all or none.

@@ -1,0 +1,209 @@
+"""Listening: ``listen``, ``start_server`` and ``bind``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+from asyncendpoints.errors import ListenError
+from asyncendpoints.server import Bound, HandlerServer, Limits, Server, StreamServer
+from asyncendpoints.specs import ServerSpec, parse_server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterable
+    from types import TracebackType
+
+    from asyncendpoints.errors import HandshakeError
+
+__all__ = ["Listening", "Sockets", "bind", "listen", "start_server"]
+
+S = TypeVar("S", bound=Server)
+
+
+class Listening(Generic[S]):
+    """What `listen` gives: to be awaited, or entered with ``async with``."""
+
+    def __init__(
+        self, endpoints: str | ServerSpec | Iterable[str | ServerSpec], make: Callable[[list[Bound]], S]
+    ) -> None:
+        self._specs = _specs(endpoints)
+        self._make = make
+        self._server: S | None = None
+
+    async def _start(self) -> S:
+        bound = bind_all(self._specs)
+        try:
+            return self._make(bound)
+        except BaseException:
+            _close(bound)
+            raise
+
+    def __await__(self) -> Generator[Any, None, S]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> S:
+        self._server = await self._start()
+        return self._server
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        await self._server.__aexit__(kind, error, traceback)
+
+
+@overload
+def listen(
+    endpoints: str | ServerSpec | Iterable[str | ServerSpec],
+    factory: None = None,
+    *,
+    limits: Limits = ...,
+    drain: float = ...,
+    on_error: Callable[[HandshakeError], None] | None = ...,
+) -> Listening[StreamServer]: ...
+
+
+@overload
+def listen(
+    endpoints: str | ServerSpec | Iterable[str | ServerSpec],
+    factory: Callable[[], asyncio.BaseProtocol],
+    *,
+    limits: Limits = ...,
+    drain: float = ...,
+    on_error: Callable[[HandshakeError], None] | None = ...,
+) -> Listening[Server]: ...
+
+
+def listen(
+    endpoints: str | ServerSpec | Iterable[str | ServerSpec],
+    factory: Callable[[], asyncio.BaseProtocol] | None = None,
+    *,
+    limits: Limits = Limits(),
+    drain: float = 0.0,
+    on_error: Callable[[HandshakeError], None] | None = None,
+) -> Listening[Any]:
+    """Listen on one endpoint or several: all of them, or none.
+
+    The result is awaited, or entered with ``async with``, which ends the server with its block.
+
+    Args:
+        endpoints: A description or a spec, or several of them.
+        factory: Makes a protocol for each connection, when everything before it is done, TLS included.
+            Without it the server is one to iterate over, and gives streams.
+        limits: How much to take on.
+        drain: Seconds for which leaving ``async with`` waits for connections to end by themselves.
+        on_error: Hears of clients that could not be accepted, such as those whose TLS handshake failed.
+
+    Raises:
+        DescriptionError: A text is no description of a server.
+        ListenError: An endpoint cannot be listened on; when the result is awaited or entered.
+    """
+    if factory is None:
+        return Listening(endpoints, lambda bound: StreamServer(bound, limits, drain, on_error))
+    make = factory
+    return Listening(endpoints, lambda bound: Server(bound, make, limits, drain, on_error))
+
+
+def start_server(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
+    endpoints: str | ServerSpec | Iterable[str | ServerSpec],
+    *,
+    limit: int = 65536,
+    limits: Limits = Limits(),
+    drain: float = 0.0,
+    on_error: Callable[[HandshakeError], None] | None = None,
+) -> Listening[HandlerServer]:
+    """Listen, and run a coroutine for each connection, as ``asyncio.start_server`` does.
+
+    Args:
+        handle: Called with the reader and the writer of each connection.
+        endpoints: As for `listen`, and so are the other arguments and the errors.
+        limit: Size of each reader's buffer, in bytes.
+        limits: As for `listen`.
+        drain: As for `listen`; the handlers that are left after it are cancelled.
+        on_error: As for `listen`.
+    """
+    return Listening(
+        endpoints, lambda bound: HandlerServer(bound, handle, limit, limits, drain, on_error)
+    )
+
+
+class Sockets(list[socket.socket]):
+    """Listening sockets for a server that wants those; a context manager that closes them."""
+
+    def close(self) -> None:
+        """Close them all, and unlink the unix paths that were made for them."""
+        for sock in self:
+            sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def bind(*endpoints: str | ServerSpec) -> Sockets:
+    """Open listening sockets to hand to another server, such as uvicorn: all of them, or none.
+
+    Raises:
+        DescriptionError: A text is no description of a server.
+        ListenError: An endpoint cannot be bound, or is more than a socket: what TLS adds would be lost.
+    """
+    specs = _specs(endpoints)
+    for spec in specs:
+        if not spec.is_plain():
+            raise ListenError(spec, "is more than a listening socket", "listen() serves it")
+    bound = bind_all(specs)
+    listeners = [each.listener for each in bound]
+    sockets = Sockets(each for each in listeners if isinstance(each, socket.socket))
+    if len(sockets) < len(listeners):
+        _close(bound)
+        odd = next(each.spec for each in bound if not isinstance(each.listener, socket.socket))
+        raise ListenError(odd, "has no listening socket", "listen() serves it")
+    return sockets
+
+
+def bind_all(specs: list[ServerSpec]) -> list[Bound]:
+    """Load and bind several endpoints, all or none.
+
+    Raises:
+        ListenError: One of them cannot be.
+    """
+    bound: list[Bound] = []
+    try:
+        for spec in specs:
+            acceptor = spec.acceptor()
+            listeners = spec.beside([each for each in specs if each is not spec]).bind()
+            bound += [Bound(spec, listener, acceptor) for listener in listeners]
+    except BaseException:
+        _close(bound)
+        raise
+    return bound
+
+
+def _close(bound: list[Bound]) -> None:
+    for each in bound:
+        each.listener.close()
+
+
+def _specs(endpoints: str | ServerSpec | Iterable[str | ServerSpec]) -> list[ServerSpec]:
+    listed = [endpoints] if isinstance(endpoints, str | ServerSpec) else list(endpoints)
+    if not listed:
+        msg = "no endpoint to listen on was given"
+        raise ValueError(msg)
+    specs = [parse_server(each) if isinstance(each, str) else each for each in listed]
+    for spec in specs:
+        if not isinstance(spec, ServerSpec):
+            msg = f"an endpoint to listen on is a description or a server spec, not {spec!r}"
+            raise TypeError(msg)
+    return specs

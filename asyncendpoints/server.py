@@ -1,0 +1,607 @@
+"""Servers: the accept loop, limits, and the end of connections.
+
+Everything here behaves alike on every Python and on every loop, because all of it is the library's own:
+asyncio's servers differ between versions in what ``close`` and ``wait_closed`` mean. On the data path there
+is nothing: a connection's transport is the loop's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import struct
+from collections import Counter, deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from asyncendpoints.addresses import Address, unmapped
+from asyncendpoints.errors import HandshakeError
+from asyncendpoints.listeners import Connection, tracked
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from types import TracebackType
+
+    from asyncendpoints.listeners import Acceptor, Listener
+    from asyncendpoints.specs import ClientSpec, ServerSpec
+
+__all__ = ["Bound", "HandlerServer", "Limits", "Server", "Stats", "StreamServer"]
+
+logger = logging.getLogger("asyncendpoints")
+
+#: Connections accepted in one turn of the loop: others have their turn too.
+_BURST = 64
+#: Errors of accept that concern one connection only. Source: accept(2), "Error handling".
+_LOST = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED ENETDOWN EPROTO ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP ENETUNREACH EPERM"
+    ).split()
+    if hasattr(errno, name)
+)
+#: Seconds before accepting is tried again when the system had no room, at first and at most.
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+#: Seconds between two log lines about that.
+_LOG_INTERVAL = 60.0
+#: Seconds that connections are given to close before they are aborted.
+_CLOSE_SECONDS = 1.0
+#: Streams that wait for the iteration before accepting pauses.
+_UNCLAIMED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a server takes on. None is no limit.
+
+    Above ``max_connections`` and ``max_handshakes`` connections wait in the backlog of the system; above
+    ``max_per_peer`` they are reset.
+    """
+
+    #: Connections at one time, 1 or more.
+    max_connections: int | None = None
+    #: Connections from one IP address at one time, 1 or more.
+    max_per_peer: int | None = None
+    #: Connections that are not through their handshake, 1 or more.
+    max_handshakes: int | None = None
+    #: Seconds that a client has for its handshake, above 0.
+    handshake_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_connections", "max_per_peer", "max_handshakes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                msg = f"{name} is {value}, expected 1 or more, or None for no limit"
+                raise ValueError(msg)
+        if self.handshake_timeout <= 0:
+            msg = f"handshake_timeout is {self.handshake_timeout}, expected seconds above 0"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a server has done so far."""
+
+    #: Connections accepted, those that were rejected or failed later included.
+    accepted: int
+    #: Connections open now.
+    active: int
+    #: Connections reset because of ``max_per_peer``.
+    rejected: int
+    #: Connections whose handshake failed or took too long.
+    handshake_failed: int
+    #: Times that the system refused to accept, as a rule for lack of descriptors.
+    accept_errors: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bound:
+    """One listening socket of a server."""
+
+    spec: ServerSpec
+    listener: Listener
+    acceptor: Acceptor
+
+
+class Server(asyncio.AbstractServer):
+    """A server that `asyncendpoints.listen` started.
+
+    Leaving ``async with`` stops accepting, waits up to the ``drain`` seconds for connections to end by
+    themselves, closes the rest and aborts what is left after a second. On an exception there is no grace.
+    """
+
+    def __init__(
+        self,
+        bound: Sequence[Bound],
+        factory: Callable[[], asyncio.BaseProtocol],
+        limits: Limits,
+        drain: float,
+        on_error: Callable[[HandshakeError], None] | None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bound = tuple(bound)
+        self._factory = factory
+        self._limits = limits
+        self._drain = drain
+        self._on_error = on_error
+        self._connections: set[Connection] = set()
+        self._opening: dict[Connection, asyncio.Task[None]] = {}
+        self._per_peer: Counter[str] = Counter()
+        self._accepted = self._rejected = self._handshake_failed = self._accept_errors = 0
+        self._closed = False
+        self._paused = False
+        self._reading = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._pause_seconds = _FIRST_PAUSE
+        self._logged = float("-inf")
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self._forever: asyncio.Future[None] | None = None
+        self._specs = tuple(dict.fromkeys(each.spec for each in self._bound))
+        # What the listeners say of themselves is asked before they are closed.
+        self._addresses = tuple(
+            Address(each.listener.family, each.listener.getsockname()) for each in self._bound
+        )
+        clients = (
+            each.spec.client(address, each.acceptor)
+            for each, address in zip(self._bound, self._addresses, strict=True)
+        )
+        self._clients = tuple(dict.fromkeys(each for each in clients if each is not None))
+        self._update()
+
+    # What it is
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets; none once the server is closed."""
+        if self._closed:
+            return ()
+        listeners = (each.listener for each in self._bound)
+        return tuple(each for each in listeners if isinstance(each, socket.socket))
+
+    @property
+    def endpoints(self) -> tuple[ServerSpec, ...]:
+        """The specs that were bound."""
+        return self._specs
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The addresses listened on, with the ports that the system gave."""
+        return self._addresses
+
+    @property
+    def client_endpoints(self) -> tuple[ClientSpec, ...]:
+        """Specs that reach this server; ``str()`` of one is what another process connects to."""
+        return self._clients
+
+    @property
+    def port(self) -> int:
+        """The first port listened on.
+
+        Raises:
+            ValueError: The server listens on no port.
+        """
+        for address in self._addresses:
+            if address.port is not None:
+                return address.port
+        msg = "this server listens on no port"
+        raise ValueError(msg)
+
+    @property
+    def stats(self) -> Stats:
+        """The counters as they are now."""
+        return Stats(
+            self._accepted,
+            len(self._connections),
+            self._rejected,
+            self._handshake_failed,
+            self._accept_errors,
+        )
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Give the loop that the server runs on."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Tell whether connections are accepted: not after `close`, nor between `pause` and `resume`."""
+        return not (self._closed or self._paused)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "paused" if self._paused else "serving"
+        where = ", ".join(str(each) for each in self._addresses)
+        return f"<{type(self).__name__} {where} {state} connections={len(self._connections)}>"
+
+    # Accepting
+
+    def _has_room(self) -> bool:
+        limits = self._limits
+        return (
+            limits.max_connections is None or len(self._connections) < limits.max_connections
+        ) and (limits.max_handshakes is None or len(self._opening) < limits.max_handshakes)
+
+    def _update(self) -> None:
+        """Watch the listeners, or do not, as the state of things wants it."""
+        wanted = self.is_serving() and self._retry is None and self._has_room()
+        if wanted == self._reading:
+            return
+        self._reading = wanted
+        for each in self._bound:
+            if wanted:
+                self._loop.add_reader(each.listener.fileno(), self._accept, each)
+            else:
+                self._loop.remove_reader(each.listener.fileno())
+
+    def _accept(self, bound: Bound) -> None:
+        """Take the connections that wait at one listener."""
+        for _ in range(_BURST):
+            try:
+                sock, peer = bound.listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _LOST:
+                    continue
+                self._accept_failed(bound, error)
+                return
+            self._pause_seconds = _FIRST_PAUSE
+            self._take(bound, tracked(sock), peer)
+            if not self._reading:
+                return
+
+    def _take(self, bound: Bound, connection: Connection, peer: Any) -> None:
+        self._accepted += 1
+        most = self._limits.max_per_peer
+        if most is not None and isinstance(peer, tuple):
+            connection.peer = unmapped(peer[0])
+            if self._per_peer[connection.peer] >= most:
+                self._rejected += 1
+                _reset(connection)
+                return
+            self._per_peer[connection.peer] += 1
+        connection.setblocking(False)
+        connection.on_end = self._ended
+        self._connections.add(connection)
+        task = self._loop.create_task(self._open(bound, connection, peer))
+        if not task.done():  # an eager task may be over by now
+            self._opening[connection] = task
+        self._update()
+
+    def _accept_failed(self, bound: Bound, error: OSError) -> None:
+        """Pause: without descriptors the listener stays readable, and would keep the loop busy."""
+        self._accept_errors += 1
+        now = self._loop.time()
+        if now - self._logged >= _LOG_INTERVAL:
+            self._logged = now
+            logger.error("%s: accepting is paused: %s", bound.spec.display(), error.strerror)
+        self._retry = self._loop.call_later(self._pause_seconds, self._try_again)
+        self._pause_seconds = min(self._pause_seconds * 2, _LAST_PAUSE)
+        self._update()
+
+    def _try_again(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._update()
+
+    async def _open(self, bound: Bound, connection: Connection, peer: Any) -> None:
+        """Take one connection through its handshake to its protocol."""
+        try:
+            transport, _ = await bound.acceptor.accept(
+                connection, self._factory, self._limits.handshake_timeout
+            )
+        except HandshakeError as error:
+            self._handshake_failed += 1
+            self._report(error)
+        except Exception as error:  # noqa: BLE001 - the factory's, reported as asyncio does
+            self._loop.call_exception_handler(
+                {
+                    "message": f"{bound.spec.display()}: no protocol for the connection of {peer}",
+                    "exception": error,
+                }
+            )
+        else:
+            if connection.on_end is not None:
+                connection.transport = transport
+        finally:
+            self._opening.pop(connection, None)
+            self._update()
+            self._wake()
+
+    def _report(self, error: HandshakeError) -> None:
+        logger.debug("%s", error)
+        if self._on_error is None:
+            return
+        try:
+            self._on_error(error)
+        except Exception as raised:  # noqa: BLE001 - a hook does not stop the server
+            self._loop.call_exception_handler(
+                {"message": "on_error of a server raised", "exception": raised}
+            )
+
+    def _ended(self, connection: Connection) -> None:
+        """Forget a connection whose socket has been closed."""
+        self._connections.discard(connection)
+        if connection.peer:
+            self._per_peer[connection.peer] -= 1
+            if not self._per_peer[connection.peer]:
+                del self._per_peer[connection.peer]
+        if self._retry is not None:
+            # Its descriptor is free: the next connection can have it.
+            self._loop.call_soon(self._try_again)
+        elif not self._reading:
+            self._update()
+        self._wake()
+
+    # Stopping
+
+    async def start_serving(self) -> None:
+        """Do nothing: a server accepts from the start. Here because `asyncio.Server` has it."""
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed, or the caller cancelled, which closes it.
+
+        Raises:
+            asyncio.CancelledError: Always, as `asyncio.Server.serve_forever` does.
+            RuntimeError: The server is closed, or this is being waited for already.
+        """
+        if self._closed or self._forever is not None:
+            msg = "the server is closed" if self._closed else "serve_forever is running already"
+            raise RuntimeError(msg)
+        self._forever = self._loop.create_future()
+        try:
+            await self._forever
+        finally:
+            self._forever = None
+            self.close()
+
+    def pause(self) -> None:
+        """Stop accepting; connections wait in the backlog of the system until `resume`."""
+        self._paused = True
+        self._update()
+
+    def resume(self) -> None:
+        """Accept again after `pause`."""
+        self._paused = False
+        self._update()
+
+    def reload(self) -> None:
+        """Read certificates and keys again, for the connections to come.
+
+        Raises:
+            EndpointError: They are bad; the old ones stay in use.
+        """
+        for acceptor in dict.fromkeys(each.acceptor for each in self._bound):
+            acceptor.reload()
+
+    def close(self) -> None:
+        """Stop listening. Connections go on: see `close_clients`, `drain` and `wait_closed`."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._update()
+        for each in self._bound:
+            each.listener.close()
+        if self._forever is not None and not self._forever.done():
+            self._forever.cancel()
+        self._wake()
+
+    def close_clients(self) -> None:
+        """Close every connection, after what its protocol has written so far."""
+        self._cancel_opening()
+        for transport in self._transports():
+            transport.close()
+
+    def abort_clients(self) -> None:
+        """Close every connection at once; what is buffered is lost."""
+        self._cancel_opening()
+        for transport in self._transports():
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+            else:
+                transport.close()
+
+    def _cancel_opening(self) -> None:
+        for connection, task in list(self._opening.items()):
+            task.cancel()
+            task.add_done_callback(partial(self._abandon, connection))
+
+    def _abandon(self, connection: Connection, _: asyncio.Task[None]) -> None:
+        # A task that is cancelled before its first step never runs: nothing else closes its socket.
+        self._opening.pop(connection, None)
+        connection.close()
+        self._wake()
+
+    def _transports(self) -> list[asyncio.BaseTransport]:
+        return [each.transport for each in self._connections if each.transport is not None]
+
+    def _is_idle(self) -> bool:
+        return not self._connections and not self._opening
+
+    def _wake(self) -> None:
+        if self._idle_waiters and self._is_idle():
+            for waiter in self._idle_waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._idle_waiters.clear()
+
+    async def _wait_idle(self) -> None:
+        while not self._is_idle():
+            waiter = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed and its last connection has ended."""
+        while not (self._closed and self._is_idle()):
+            waiter = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    async def drain(self, timeout: float | None = None) -> bool:
+        """Stop listening and wait for connections to end by themselves.
+
+        Args:
+            timeout: Seconds, or None to wait as long as it takes.
+
+        Returns:
+            True if all have ended, False if time ran out first.
+        """
+        self.close()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wait_idle()
+        except TimeoutError:
+            return False
+        return True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        try:
+            if kind is None:
+                if self._drain and await self.drain(self._drain):
+                    return
+                self.close_clients()
+                if await self.drain(_CLOSE_SECONDS):
+                    return
+        finally:
+            self.abort_clients()
+            if not await self.drain(_CLOSE_SECONDS):
+                logger.warning("%r: some connections do not end", self)
+
+
+class StreamServer(Server):
+    """A server to iterate over: each connection gives its reader and its writer.
+
+    The iteration ends when the server is closed.
+    """
+
+    def __init__(
+        self,
+        bound: Sequence[Bound],
+        limits: Limits,
+        drain: float,
+        on_error: Callable[[HandshakeError], None] | None,
+    ) -> None:
+        self._streams: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
+        self._claims: deque[asyncio.Future[None]] = deque()
+        super().__init__(bound, self._protocol, limits, drain, on_error)
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        reader = asyncio.StreamReader(loop=self._loop)
+        return asyncio.StreamReaderProtocol(reader, self._connected, loop=self._loop)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._streams.append((reader, writer))
+        self._update()
+        self._wake_claim()
+
+    def _wake_claim(self) -> None:
+        while self._claims:
+            claim = self._claims.popleft()
+            if not claim.done():
+                claim.set_result(None)
+                return
+
+    def _has_room(self) -> bool:
+        return len(self._streams) < _UNCLAIMED and super()._has_room()
+
+    def close(self) -> None:
+        super().close()
+        for claim in self._claims:
+            if not claim.done():
+                claim.set_result(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while not self._streams:
+            if self._closed:
+                raise StopAsyncIteration
+            claim = self._loop.create_future()
+            self._claims.append(claim)
+            try:
+                await claim
+            except asyncio.CancelledError:
+                if claim.done() and not claim.cancelled():
+                    self._wake_claim()
+                raise
+        streams = self._streams.popleft()
+        self._update()
+        return streams
+
+
+class HandlerServer(Server):
+    """A server that runs a coroutine for each connection, as ``asyncio.start_server`` does."""
+
+    def __init__(
+        self,
+        bound: Sequence[Bound],
+        handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
+        limit: int,
+        limits: Limits,
+        drain: float,
+        on_error: Callable[[HandshakeError], None] | None,
+    ) -> None:
+        self._handle = handle
+        self._limit = limit
+        self._handlers: set[asyncio.Task[None]] = set()
+        super().__init__(bound, self._protocol, limits, drain, on_error)
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        reader = asyncio.StreamReader(limit=self._limit, loop=self._loop)
+        return asyncio.StreamReaderProtocol(reader, self._connected, loop=self._loop)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._run(reader, writer))
+        self._handlers.add(task)
+        task.add_done_callback(self._handled)
+
+    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            handled = self._handle(reader, writer)
+            if handled is not None:
+                await handled
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+        except Exception as error:  # noqa: BLE001 - a handler does not stop the server
+            peer = writer.get_extra_info("peername")
+            self._loop.call_exception_handler(
+                {
+                    "message": f"the handler of the connection of {peer or 'a client'} raised",
+                    "exception": error,
+                    "transport": writer.transport,
+                }
+            )
+            writer.close()
+
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        self._handlers.discard(task)
+        self._wake()
+
+    def abort_clients(self) -> None:
+        super().abort_clients()
+        for task in self._handlers:
+            task.cancel()
+
+    def _is_idle(self) -> bool:
+        return super()._is_idle() and not self._handlers
+
+
+def _reset(sock: socket.socket) -> None:
+    """Close a socket so that its peer sees a reset, and nothing stays behind in the system."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
