@@ -56,15 +56,15 @@ if TYPE_CHECKING:
     from asyncendpoints.listening import bind as bind
     from asyncendpoints.listening import listen as listen
     from asyncendpoints.listening import start_server as start_server
-    from asyncendpoints.register import register as register
+    from asyncendpoints.registry import register as register
     from asyncendpoints.server import Limits as Limits
     from asyncendpoints.server import Server as Server
     from asyncendpoints.server import Stats as Stats
-    from asyncendpoints.server import StreamServer as StreamServer
     from asyncendpoints.specs import ClientSpec as ClientSpec
     from asyncendpoints.specs import ServerSpec as ServerSpec
     from asyncendpoints.specs import parse_client as parse_client
     from asyncendpoints.specs import parse_server as parse_server
+    from asyncendpoints.streams import StreamServer as StreamServer
 
 #: The module of each public name.
 _MODULES = {
@@ -85,14 +85,15 @@ _MODULES = {
         "kinds.tls": "TLSClient TLSServer",
         "kinds.unix": "PeerCredentials UNIXClient UNIXServer peer_credentials",
         "listening": "Sockets bind listen start_server",
-        "register": "register",
-        "server": "Limits Server Stats StreamServer",
+        "registry": "register",
+        "server": "Limits Server Stats",
         "specs": "ClientSpec ServerSpec parse_client parse_server",
+        "streams": "StreamServer",
     }.items()
     for name in names.split()
 }
 
-__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(_MODULES)  # noqa: PLE0605 - one list of the names is enough
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 __all__ = ["Address", "is_ipv4", "to_ascii", "unmapped"]
 
-_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!$)|$)){4}")
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def to_ascii(host: str) -> str:
     """Write a host name in A-labels.
 
     Raises:
-        ValueError: The name holds what no host name can.
+        ValueError: A part of the name cannot be written so; the text says which and why.
 
     Source: RFC 5891, section 4; mapping by UTS 46, non-transitional, so that ``faß.de`` stays itself.
     """
@@ -83,6 +84,11 @@ def to_ascii(host: str) -> str:
     import idna  # only names with other letters need it, and it is slow to import
 
     try:
-        return idna.encode(host, uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(str(error).lower().rstrip(".")) from None
+        labels = idna.uts46_remap(host, std3_rules=False).split(".")
+        # Each label alone, so that one with an underscore can stand beside one with other letters.
+        return ".".join(
+            label if label.isascii() else idna.alabel(label).decode("ascii") for label in labels
+        )
+    except UnicodeError as error:
+        msg = f"no internationalized host name: {error}"
+        raise ValueError(msg) from None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno as errors
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncendpoints import events
-from asyncendpoints.addresses import Address
 from asyncendpoints.errors import (
     AttemptFailure,
     ConnectError,
@@ -20,9 +20,13 @@ from asyncendpoints.race import Dial, interleave, race
 from asyncendpoints.transports import adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from asyncendpoints.addresses import Address
     from asyncendpoints.specs import ClientSpec
+
+    #: Gives the addresses of a name for a port and a family, in order of preference; OSError if it cannot.
+    Lookup = Callable[[str, int, int], Awaitable[Sequence[Address]]]
 
 __all__ = ["Attempt"]
 
@@ -32,15 +36,23 @@ _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_
 
 
 class Attempt:
-    """The state of one call of ``connect``, handed to the kinds that carry it out."""
+    """The state of one call of ``connect``, handed to the kinds that carry it out.
 
-    __slots__ = ("deadline", "emit", "endpoint", "failures", "stage")
+    Args:
+        endpoint: The outermost spec.
+        deadline: Loop time at which the connect gives up, or None. The attempt only carries it.
+        on_event: Hears of each step. What it raises goes to the exception handler of the loop.
+        lookup: Finds the addresses of host names.
+    """
+
+    __slots__ = ("_lookup", "deadline", "emit", "endpoint", "failures", "stage")
 
     def __init__(
         self,
         endpoint: ClientSpec,
-        deadline: float | None,
-        on_event: Callable[[events.Event], None] | None,
+        deadline: float | None = None,
+        on_event: Callable[[events.Event], None] | None = None,
+        lookup: Lookup = lookup,
     ) -> None:
         #: The outermost spec.
         self.endpoint = endpoint
@@ -50,111 +62,109 @@ class Attempt:
         self.stage = "connect"
         #: The addresses that did not answer.
         self.failures: list[AttemptFailure] = []
-        #: Hears of each step, or None.
-        self.emit = on_event
+        #: Hears of each step and never raises; None if nobody wants to know.
+        self.emit = _guarded(on_event) if on_event else None
+        self._lookup = lookup
 
     async def addresses(self, host: str, port: int, family: str = "any") -> list[Address]:
-        """Give the addresses of a host in the order in which they are to be tried.
+        """Give the addresses of a host in the order in which they are to be tried, one or more.
 
         Args:
             host: A name or an address literal.
-            port: 1 to 65535.
+            port: 0 to 65535.
             family: ``"any"``, ``"ipv4"`` or ``"ipv6"``.
 
         Raises:
             ResolveError: There are none.
         """
-        wanted = _FAMILIES[family]
         self.stage = "resolve"
         if is_literal(host):
-            found = self._literal(host, port)
-            if wanted not in (socket.AF_UNSPEC, found.family):
-                raise self.error(
-                    f"{host} is no {family.replace('ip', 'IP')} address",
-                    ResolveError,
-                    errno=socket.EAI_ADDRFAMILY,
-                )
-            return [found]
-        loop = asyncio.get_running_loop()
-        if self.emit:
-            self.emit(events.LookupStarted(loop.time(), host))
+            return [self._literal(host, port, family)]
+        self._tell(events.LookupStarted, host)
         try:
-            ordered = interleave(await lookup(host, port, wanted))
-        except socket.gaierror as error:
-            if self.emit:
-                self.emit(events.LookupFailed(loop.time(), host, error))
+            ordered = interleave(await self._lookup(host, port, _FAMILIES[family]))
+            if not ordered:
+                raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
+        except OSError as error:
+            self._tell(events.LookupFailed, host, error)
+            # A lookup that lacks descriptors, threads or memory fails with another number than EAI_.
+            code = error.errno if isinstance(error, socket.gaierror) else socket.EAI_SYSTEM
             problem = f"cannot look up {host!r}: {(error.strerror or str(error)).lower()}"
-            raise self.error(problem, ResolveError, errno=error.errno) from error
-        if self.emit:
-            self.emit(events.LookupFinished(loop.time(), host, tuple(ordered)))
+            raise self.error(problem, ResolveError, code) from error
+        self._tell(events.LookupFinished, host, tuple(ordered))
         return ordered
 
-    def _literal(self, host: str, port: int) -> Address:
+    def _tell(self, event: Callable[..., events.Event], *values: object) -> None:
+        if self.emit:
+            self.emit(event(asyncio.get_running_loop().time(), *values))
+
+    def _literal(self, host: str, port: int, family: str) -> Address:
         try:
             found = literal(host, port)
         except OSError as error:
             zone = host.partition("%")[2]
             problem = f"this machine has no interface {zone!r}"
-            raise self.error(problem, ResolveError, errno=socket.EAI_NONAME) from error
-        assert found is not None
+            raise self.error(problem, ResolveError, socket.EAI_NONAME) from error
+        assert found is not None  # is_literal has said so
+        if _FAMILIES[family] not in (socket.AF_UNSPEC, found.family):
+            problem = f"{host} is no {family.replace('ip', 'IP')} address"
+            raise self.error(problem, ResolveError, socket.EAI_ADDRFAMILY)
         return found
 
     async def race(
-        self, addresses: list[Address], local: tuple[str | None, int] | None = None
+        self, addresses: Sequence[Address], local: tuple[str | None, int] | None = None
     ) -> socket.socket:
         """Connect to the first address that answers.
 
         Args:
-            addresses: In order of preference.
-            local: The host, an address literal or None for any, and the port, 0 for any, to connect from.
+            addresses: In order of preference, one or more.
+            local: The host, None for any, and the port, 0 for any, to connect from. Addresses that cannot be
+                reached from there are left out.
 
         Raises:
             ConnectError: None answered.
         """
-        self.stage = "connect"
         dial: Callable[[Address], Dial] = Dial
         if local is not None:
-            addresses, dial = self._bound(addresses, *local)
+            sources = await self._sources(*local)
+            addresses = [each for each in addresses if each.family in sources]
+            dial = lambda address: Dial(address, sources[address.family])  # noqa: E731
+        self.stage = "connect"
+        if local is not None and not addresses:
+            problem = f"no address of the host can be reached from {local[0]}"
+            raise self.error(problem, errno=errors.EADDRNOTAVAIL)
         # Only what fails from here on is in the error of this race.
         start = len(self.failures)
-        sock = await race(addresses, dial, self.failures, self.emit)
-        if sock is None:
-            raise self._all_failed(self.failures[start:])
-        return sock
+        winner = await race(addresses, dial, self.failures, self.emit)
+        if winner is None:
+            raise self.all_failed(self.failures[start:])
+        return winner.socket
 
-    def _bound(
-        self, addresses: list[Address], host: str | None, port: int
-    ) -> tuple[list[Address], Callable[[Address], Dial]]:
-        """Leave out the addresses that cannot be reached from a local address."""
+    async def _sources(self, host: str | None, port: int) -> dict[int, tuple[Any, ...]]:
+        """Give the address to connect from for each family that has one."""
+        if host is None:
+            return {socket.AF_INET: ("0.0.0.0", port), socket.AF_INET6: ("::", port, 0, 0)}  # noqa: S104
+        found = await self.addresses(host, port)
+        return {each.family: each.sockaddr for each in reversed(found)}
 
-        def local_of(family: int) -> tuple[Any, ...]:
-            if source is not None:
-                return tuple(source.sockaddr)
-            return ("", port) if family == socket.AF_INET else ("::", port, 0, 0)
-
-        source = None if host is None else self._literal(host, port)
-        fitting = [each for each in addresses if source is None or each.family == source.family]
-        if not fitting:
-            raise self.error(f"no address of the host can be reached from {host}")
-        return fitting, lambda address: Dial(address, local_of(address.family))
-
-    def _all_failed(self, failures: list[AttemptFailure]) -> ConnectError:
-        errors = [each.error for each in failures]
-        codes = {error.errno for error in errors}
+    def all_failed(self, failures: list[AttemptFailure]) -> ConnectError:
+        """Make the error of several addresses, one or more, none of which answered."""
+        causes = [each.error for each in failures]
+        codes = {error.errno for error in causes}
+        listed = "; ".join(str(each) for each in failures)
         cause: BaseException
         if len(failures) == 1:
-            problem = f"cannot connect to {failures[0]}"
-            cause = errors[0]
+            problem = f"cannot connect to {listed}"
+            cause = causes[0]
         else:
-            listed = "; ".join(str(each) for each in failures)
             problem = f"all {len(failures)} attempts to connect failed: {listed}"
-            cause = ExceptionGroup("attempts to connect", errors)
+            cause = ExceptionGroup("attempts to connect", causes)
         cls = ConnectError
-        if all(isinstance(error, ConnectionRefusedError) for error in errors):
+        if all(isinstance(error, ConnectionRefusedError) for error in causes):
             cls = ConnectRefusedError
-        elif all(isinstance(error, TimeoutError) for error in errors):
+        elif all(isinstance(error, TimeoutError) for error in causes):
             cls = ConnectTimeoutError
-        made = self.error(problem, cls, errno=codes.pop() if len(codes) == 1 else None)
+        made = self.error(problem, cls, codes.pop() if len(codes) == 1 else None)
         made.__cause__ = cause
         return made
 
@@ -164,12 +174,37 @@ class Attempt:
         """Make the protocol and give it a transport over a connected socket."""
         return await adopt(sock, factory)
 
-    async def open(self, nested: ClientSpec, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    async def open(
+        self, nested: ClientSpec, factory: Callable[[], P]
+    ) -> tuple[asyncio.Transport, P]:
         """Connect to an endpoint inside this one."""
         return await nested.open(self, factory)
+
+    def timed_out(self, seconds: float) -> ConnectTimeoutError:
+        """Make the error of a connect whose time has run out, after so many seconds."""
+        problem = f"timed out after {seconds:g} s ({self.stage})"
+        if self.stage == "connect" and self.failures:
+            problem += f": {'; '.join(str(each) for each in self.failures)}"
+        made = self.error(problem, ConnectTimeoutError, errors.ETIMEDOUT)
+        assert isinstance(made, ConnectTimeoutError)
+        return made
 
     def error(
         self, problem: str, cls: type[ConnectError] = ConnectError, errno: int | None = None
     ) -> ConnectError:
         """Make the error of this connect, at the stage where it is."""
         return cls(self.endpoint, self.stage, problem, self.failures, errno)
+
+
+def _guarded(on_event: Callable[[events.Event], None]) -> Callable[[events.Event], None]:
+    """Make a hook that cannot harm the connect that it watches."""
+
+    def emit(event: events.Event) -> None:
+        try:
+            on_event(event)
+        except Exception as error:  # noqa: BLE001 - whatever a hook does wrong
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"on_event raised at {type(event).__name__}", "exception": error}
+            )
+
+    return emit

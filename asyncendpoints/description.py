@@ -18,12 +18,17 @@ from asyncendpoints.errors import DescriptionError
 
 __all__ = ["Argument", "join", "quote", "scan", "split"]
 
-_KEY = re.compile(r"((?:[^\\:=]|\\.)*)=", re.DOTALL)
-_VALUE = re.compile(r"(?:[^\\:]|\\.)*", re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_KEY = re.compile(r"[^\\:=]*(?:\\.[^\\:=]*)*=", re.DOTALL)
+_VALUE = re.compile(r"[^\\:]*(?:\\.[^\\:]*)*", re.DOTALL)
+#: A whole argument, its colon in front, of a description without brackets.
+_ARGUMENT = re.compile(rf":({_KEY.pattern})?({_VALUE.pattern})", re.DOTALL)
 _BRACKET = re.compile(r"[\[\]]")
 _SPECIAL = re.compile(r"[\\:=]")
 _SPECIAL_AFTER_KEY = re.compile(r"[\\:]")
+
+_OPEN_ESCAPE = r"ends inside an escape; write \\ for one backslash"
+_OPEN_BRACKET = r"the bracket opened here is never closed; write \[ for a plain one"
+_AFTER_BRACKET = "goes on after a closing bracket, expected ':' or the end"
 
 
 class Argument(NamedTuple):
@@ -61,8 +66,10 @@ def split(text: str) -> tuple[str, list[tuple[str | None, str | None]]]:
     if not isinstance(text, str):
         msg = f"a description is text, not {type(text).__name__}"
         raise TypeError(msg)
-    if "\\" in text or "[" in text:
+    if "[" in text:
         return text.partition(":")[0], [(each.key, each.value) for each in scan(text)]
+    if "\\" in text:
+        return text.partition(":")[0], _split_escaped(text)
     kind, *rest = text.split(":")
     arguments: list[tuple[str | None, str | None]] = []
     for argument in rest:
@@ -72,6 +79,16 @@ def split(text: str) -> tuple[str, list[tuple[str | None, str | None]]]:
         else:
             arguments.append((None, argument or None))
     return kind, arguments
+
+
+def _split_escaped(text: str) -> list[tuple[str | None, str | None]]:
+    """Cut a description that has escapes and no brackets."""
+    if text.endswith("\\") and (len(text) - len(text.rstrip("\\"))) % 2:
+        raise DescriptionError(text, len(text) - 1, _OPEN_ESCAPE)
+    return [
+        (_unescape(key[:-1]) if key else None, _unescape(value) or None)
+        for key, value in _ARGUMENT.findall(text)
+    ]
 
 
 def scan(text: str) -> list[Argument]:
@@ -93,7 +110,7 @@ def _scan_argument(text: str, start: int) -> tuple[Argument, int]:
     key = None
     value_start = start
     if not text.startswith("[", start) and (match := _KEY.match(text, start)):
-        key = _unescape(match[1])
+        key = _unescape(match[0][:-1])
         value_start = match.end()
     if text.startswith("[", value_start):
         end = _closing_bracket(text, value_start)
@@ -101,13 +118,10 @@ def _scan_argument(text: str, start: int) -> tuple[Argument, int]:
         return Argument(key, raw, start, value_start + 1, raw, True), end + 1
     match = _VALUE.match(text, value_start)
     assert match is not None  # the pattern matches an empty text
-    if match.end() < len(text) and text[match.end()] == "\\":
-        raise DescriptionError(
-            text, match.end(), r"ends inside an escape; write \\ for one backslash"
-        )
-    return Argument(
-        key, _unescape(match[0]) or None, start, value_start, match[0], False
-    ), match.end()
+    if text.startswith("\\", match.end()):
+        raise DescriptionError(text, match.end(), _OPEN_ESCAPE)
+    value = _unescape(match[0]) or None
+    return Argument(key, value, start, value_start, match[0], False), match.end()
 
 
 def _closing_bracket(text: str, opening: int) -> int:
@@ -118,19 +132,17 @@ def _closing_bracket(text: str, opening: int) -> int:
         if depth == 0:
             break
     else:
-        raise DescriptionError(
-            text, opening, r"the bracket opened here is never closed; write \[ for a plain one"
-        )
-    after = match.end()
-    if after < len(text) and text[after] != ":":
-        raise DescriptionError(
-            text, after, f"{text[after]!r} after a closing bracket, expected ':' or the end"
-        )
+        raise DescriptionError(text, opening, _OPEN_BRACKET)
+    if match.end() < len(text) and text[match.end()] != ":":
+        raise DescriptionError(text, match.end(), _AFTER_BRACKET)
     return match.start()
 
 
 def _unescape(raw: str) -> str:
-    return _ESCAPE.sub(r"\1", raw) if "\\" in raw else raw
+    if "\\" not in raw:
+        return raw
+    # Backslashes that stay are pairs, and a run of backslashes is paired from its start.
+    return "\\".join(part.replace("\\", "") for part in raw.split("\\\\"))
 
 
 def quote(argument: str) -> str:

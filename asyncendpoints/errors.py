@@ -13,6 +13,7 @@ The tree::
     │       └── CertificateError (ssl.SSLCertVerificationError)
     ├── ListenError (OSError)                 an endpoint that cannot be listened on
     │   └── AddressInUseError
+    ├── KeyFileError (ValueError)             a file of keys or certificates that cannot be used
     └── HandshakeError                        a client that a server could not accept
 
 Each leaf also inherits the exception that a caller of plain asyncio already catches. The values are
@@ -22,11 +23,12 @@ attributes; the text is made from them.
 from __future__ import annotations
 
 import re
-import socket
-import ssl
 from dataclasses import dataclass
 from difflib import get_close_matches
+from socket import gaierror
+from ssl import SSLCertVerificationError, SSLError
 from typing import TYPE_CHECKING
+from unicodedata import combining, east_asian_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,19 +46,33 @@ __all__ = [
     "DescriptionError",
     "EndpointError",
     "HandshakeError",
+    "KeyFileError",
     "ListenError",
     "ResolveError",
     "SpecError",
     "TLSError",
+    "is_secret",
     "mask",
     "nearest",
+    "shorten",
 ]
 
 #: What the name of an argument whose value is a secret contains. A spec whose secret field has another
 #: name is refused, so that a text can be masked without knowing its kind.
 SECRET_NAME = re.compile(r"pass(?:word|phrase|wd)|secret|token", re.IGNORECASE)
-_SECRET_WORDS = ("password", "passphrase", "passwd", "secret", "token")
-_KEYED = re.compile(r"(?:(?<=[:\[])|^)((?:[^\\:=\[]|\\.)+)=(\[[^\]]*\]?|(?:[^\\:\]]|\\.)*)", re.DOTALL)
+
+#: What somebody may write where such a name is meant.
+_SECRET_WORDS = ("password", "passphrase", "passwd", "pass", "pwd", "psk", "secret", "token")
+
+#: The key of an argument at any depth of nesting, with the backslashes that belong to that depth.
+_KEY = re.compile(r"[^:=\[\]]+=")
+_BREAK = re.compile(r"[:\[\]]")
+#: A colon and the key after it. What ends in ``=`` is no key: secrets in base 64 do.
+_NEXT_KEY = re.compile(r":[A-Za-z_][A-Za-z0-9_]*\\*=(?![=:\]]|$)")
+
+#: How much of a text is looked at, and how much is shown of it, in characters.
+_LONGEST = 4096
+_WIDEST = 160
 
 
 class EndpointError(Exception):
@@ -79,9 +95,12 @@ class DescriptionError(EndpointError, ValueError):
         self.problem = problem
 
     def __str__(self) -> str:
-        shown, position = mask(self.text, self.position)
-        caret = " " * (position + 2) + "^"
-        return f"{shown}: {self.problem}\n  {shown}\n{caret}"
+        shown, column = _excerpt(self.text, self.position)
+        return f"{shown or 'empty text'}: {self.problem}\n  {shown}\n  {' ' * column}^"
+
+    def __repr__(self) -> str:
+        shown, _ = _excerpt(self.text, self.position)
+        return f"{type(self).__name__}({shown!r}, {self.position}, {self.problem!r})"
 
 
 class SpecError(EndpointError, ValueError):
@@ -155,15 +174,15 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
     """The time given to a connect ran out; ``stage`` says where."""
 
 
-class ResolveError(ConnectError, socket.gaierror):
+class ResolveError(ConnectError, gaierror):
     """The host name has no address, or the lookup failed; ``errno`` is an ``EAI_`` number."""
 
 
-class TLSError(ConnectError, ssl.SSLError):
+class TLSError(ConnectError, SSLError):
     """The TLS handshake failed."""
 
 
-class CertificateError(TLSError, ssl.SSLCertVerificationError):
+class CertificateError(TLSError, SSLCertVerificationError):
     """The certificate of the peer is not the one that was wanted."""
 
 
@@ -198,6 +217,23 @@ class AddressInUseError(ListenError):
     """Another socket has the address; ``hint`` says whose it is where that can be found out."""
 
 
+class KeyFileError(EndpointError, ValueError):
+    """A file of keys or certificates that cannot be used.
+
+    Attributes:
+        path: The file or the directory.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
 class HandshakeError(EndpointError):
     """A client that connected and could not be accepted; given to ``on_error`` of a server.
 
@@ -223,10 +259,27 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f" (did you mean {next(name for name in known if name.lower() == close[0])!r}?)"
 
 
+def shorten(value: object) -> str:
+    """Give the ``repr`` of a value in at most 80 characters."""
+    shown = repr(value[:_WIDEST] if isinstance(value, str) else value)
+    return shown if len(shown) <= 80 else f"{shown[:79]}…"
+
+
+def is_secret(key: str) -> bool:
+    """Tell whether an argument's name is that of a secret, or nearly so."""
+    key = key.replace("\\", "").strip().lower()
+    if SECRET_NAME.search(key):
+        return True
+    return len(key) < 20 and bool(get_close_matches(key, _SECRET_WORDS, n=1, cutoff=0.75))
+
+
 def mask(text: str, position: int = 0) -> tuple[str, int]:
     """Replace the values of secret arguments by ``***``, at any depth of nesting.
 
-    Works on text that may be no valid description.
+    Works on text that may be no valid description, where it is not certain what was meant to belong to a
+    secret: a value with an unescaped colon or bracket in it reads as more than one argument. So everything is
+    hidden from the secret up to the next keyword argument, to the end of the enclosing description or to the
+    end of the text.
 
     Args:
         text: A description.
@@ -236,27 +289,89 @@ def mask(text: str, position: int = 0) -> tuple[str, int]:
         The masked text, and the index in it that stands where ``position`` stood.
     """
     pieces: list[str] = []
-    end = 0
+    done = 0
     moved = position
-    for match in _KEYED.finditer(text):
-        if not match[2] or not _is_secret(match[1]):
+    for match in _KEY.finditer(text):
+        start = match.end()
+        if match.start() < done or not is_secret(match[0][:-1]):
             continue
-        start = match.start(2)
-        pieces += [text[end:start], "***"]
-        end = match.end(2)
+        end = _secret_end(text, match.start(), start)
+        if end == start:
+            continue
+        pieces += [text[done:start], "***"]
         if position >= end:
             moved += len("***") - (end - start)
         elif position > start:
             moved -= position - start
-    pieces.append(text[end:])
+        done = end
+    pieces.append(text[done:])
     return "".join(pieces), moved
 
 
-def _is_secret(key: str) -> bool:
-    """Tell whether an argument's name is, or nearly is, that of a secret."""
-    if SECRET_NAME.search(key):
-        return True
-    return bool(get_close_matches(key.lower(), _SECRET_WORDS, n=1, cutoff=0.8))
+def _secret_end(text: str, key: int, start: int) -> int:
+    """Find where the value at ``start`` surely ends, whose key starts at ``key``."""
+    enclosing = max(0, text.count("[", 0, key) - text.count("]", 0, key))
+    level = _backslashes(text, key - 1)
+    depth = 0
+    for match in _BREAK.finditer(text, start):
+        place = match.start()
+        if match[0] == "[":
+            depth += 1
+        elif match[0] == "]" and depth:
+            depth -= 1
+        elif match[0] == "]":
+            after = _closed(text, place, enclosing)
+            if enclosing and (after == len(text) or _NEXT_KEY.match(text, after)):
+                return place
+        elif not depth and _NEXT_KEY.match(text, place):
+            escapes = _backslashes(text, place)
+            if escapes <= level:
+                return place - escapes
+    return len(text)
+
+
+def _backslashes(text: str, end: int) -> int:
+    """Count the backslashes before ``end``."""
+    start = max(end, 0)
+    while start > 0 and text[start - 1] == "\\":
+        start -= 1
+    return max(end, 0) - start
+
+
+def _closed(text: str, start: int, most: int) -> int:
+    """Pass over the closing brackets at ``start``, at most so many."""
+    while most and text.startswith("]", start):
+        start += 1
+        most -= 1
+    return start
+
+
+def _excerpt(text: str, position: int) -> tuple[str, int]:
+    """Give what can be shown of a text around a position, and the column of the position in it.
+
+    Secrets are masked, and what is no printable character is written as Python escapes it.
+    """
+    masked, place = mask(text[:_LONGEST], min(position, _LONGEST))
+    if len(text) > _LONGEST:
+        masked += "…"
+    start = max(0, min(place - _WIDEST // 2, len(masked) - _WIDEST))
+    end = start + _WIDEST
+    before = "…" * (start > 0) + _printable(masked[start:place])
+    after = _printable(masked[place:end]) + "…" * (end < len(masked))
+    return before + after, sum(map(_columns, before))
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _columns(character: str) -> int:
+    """Give the number of columns that a character takes on a terminal."""
+    if combining(character):
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1
 
 
 def _reason(error: OSError) -> str:

@@ -8,13 +8,13 @@ Pure. A spec writes them as annotations, plain types to a type checker::
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Annotated, Generic, Protocol, TypeVar
 
 from asyncendpoints.addresses import is_ipv4, to_ascii
+from asyncendpoints.errors import shorten
 
 __all__ = [
     "Backlog",
@@ -29,13 +29,26 @@ __all__ = [
     "Octal",
     "Path",
     "Port",
-    "Secret",
     "Seconds",
+    "Secret",
     "Text",
     "YesNo",
 ]
 
 T = TypeVar("T")
+
+_YES = ("yes", "true", "on", "1")
+_NO = ("no", "false", "off", "0")
+_OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
+_DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_NUMERIC = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_TOO_LONG = "but a host name has at most 253 characters"
+_ZONE = re.compile(r"[^\s/%\0]+")
+
+# Nearly every host is one of these; what is not takes a longer way to the same verdict.
+_ORDINARY_NAME = re.compile(rf"(?:{_LABEL.pattern}\.)*(?=[A-Za-z_]){_LABEL.pattern}")
+_SHORT_IPV6 = re.compile(r"(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,2})?::(?:[0-9a-fA-F]{1,4})?")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -67,9 +80,9 @@ class FieldType(Protocol[T]):
 
 
 class Text:
-    """Any text without NUL."""
+    """Any text without a NUL character."""
 
-    expected = "a text without NUL"
+    expected = "a text without a NUL character"
 
     def parse(self, text: str) -> str:
         return text
@@ -89,8 +102,7 @@ class NonEmpty(Text):
         self.expected = expected
 
     def check(self, value: str) -> None:
-        super().check(value)
-        if not value:
+        if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError
 
 
@@ -125,14 +137,12 @@ class Number:
 class Octal(Number):
     """Permission bits, written in octal digits as chmod takes them."""
 
-    expected = "permissions in octal digits, as 660"
-
     def __init__(self) -> None:
         super().__init__(0, 0o777)
-        self.expected = "permissions in octal digits, as in 660"
+        self.expected = "permissions from 0 to 777 in octal digits, as in 660"
 
     def parse(self, text: str) -> int:
-        if not re.fullmatch(r"(?:0o)?[0-7]{1,4}", text):
+        if not _OCTAL.fullmatch(text):
             raise ValueError
         return int(text, 8)
 
@@ -146,32 +156,32 @@ class Duration:
     expected = "a number of seconds above 0"
 
     def parse(self, text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", text):
+        if not _DECIMAL.fullmatch(text):
             raise ValueError
         return float(text)
 
     def format(self, value: float) -> str:
-        return f"{value:.15f}".rstrip("0").rstrip(".")
+        return repr(value).removesuffix(".0")
 
     def check(self, value: float) -> None:
-        if not isinstance(value, float | int) or not 0 < value < math.inf:
+        if type(value) not in (int, float) or not value > 0:
             raise ValueError
+        # Inside these bounds the repr of a float has no exponent and parses back to it.
+        if not 0.0001 <= value <= 1_000_000_000:
+            msg = "expected 0.0001 to 1000000000 seconds"
+            raise ValueError(msg)
 
 
 class Flag:
     """Yes or no."""
 
     expected = "'yes' or 'no'"
-    _values = {
-        "yes": True, "true": True, "on": True, "1": True,
-        "no": False, "false": False, "off": False, "0": False,
-    }  # fmt: skip
 
     def parse(self, text: str) -> bool:
-        try:
-            return self._values[text.lower()]
-        except KeyError:
-            raise ValueError from None
+        word = text.lower()
+        if word not in _YES and word not in _NO:
+            raise ValueError
+        return word in _YES
 
     def format(self, value: bool) -> str:
         return "yes" if value else "no"
@@ -186,7 +196,8 @@ class Choice(Text):
 
     def __init__(self, *words: str) -> None:
         self.words = words
-        self.expected = " or ".join(repr(word) for word in words)
+        *most, last = map(repr, words)
+        self.expected = f"{', '.join(most)} or {last}" if most else last
 
     def parse(self, text: str) -> str:
         return next((word for word in self.words if word.lower() == text.lower()), text)
@@ -214,6 +225,8 @@ class Words(Generic[T]):
             raise ValueError
         for word in value:
             self.item.check(word)
+            if "," in self.item.format(word):
+                raise ValueError
 
 
 class Word(Text):
@@ -227,16 +240,14 @@ class Word(Text):
             raise ValueError
 
 
-_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_NUMERIC = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
-
-
 class HostText:
     """A host name or an address literal.
 
     A name whose last label is a number is an IPv4 address, which has four decimal parts without leading
     zeros: the short, octal and hexadecimal forms that ``getaddrinfo`` takes are refused, because programs
-    disagree about them.
+    disagree about them. Underscores are allowed, as the DNS allows them.
+
+    Source: RFC 1123, section 2.1; RFC 4007, section 11, for zone ids.
     """
 
     expected = "a host name or an address"
@@ -251,35 +262,67 @@ class HostText:
         if not isinstance(value, str) or not value:
             raise ValueError
         if ":" in value:
-            self._check_ipv6(value)
-            return
-        self._check_name(to_ascii(value))
+            _check_ipv6(value)
+        elif not (len(value) < 254 and _ORDINARY_NAME.fullmatch(value)) and not is_ipv4(value):
+            _check_name(value)
 
-    def _check_ipv6(self, value: str) -> None:
-        address, percent, zone = value.partition("%")
-        if percent and not re.fullmatch(r"[^\s/%\0]+", zone):
-            msg = f"{zone!r} is no zone id of an IPv6 address"
-            raise ValueError(msg)
-        try:
-            IPv6Address(address)
-        except ValueError as error:
-            raise ValueError(str(error).lower()) from None
 
-    def _check_name(self, value: str) -> None:
-        name = value.removesuffix(".")
-        labels = name.split(".")
-        if _NUMERIC.fullmatch(labels[-1]):
-            if not is_ipv4(value):
-                msg = "an IPv4 address has four decimal parts, as in 192.0.2.1"
-                raise ValueError(msg)
-            return
-        if len(name) > 253:
-            msg = "a host name has at most 253 characters"
-            raise ValueError(msg)
-        for label in labels:
-            if not _LABEL.fullmatch(label):
-                msg = f"{label!r} is no label of a host name"
-                raise ValueError(msg)
+def _check_ipv6(host: str) -> None:
+    if _SHORT_IPV6.fullmatch(host):
+        return
+    address, percent, zone = host.partition("%")
+    if percent and not _ZONE.fullmatch(zone):
+        msg = f"but {shorten(zone)} is no zone id of an IPv6 address, as in fe80::1%eth0"
+        raise ValueError(msg)
+    try:
+        IPv6Address(address)
+    except ValueError:
+        raise ValueError(_not_ipv6(host)) from None
+
+
+def _not_ipv6(host: str) -> str:
+    """Say what is wrong with a host that has a colon."""
+    if host.startswith("["):
+        return "expected the address alone, without brackets around it"
+    name, _, port = host.rpartition(":")
+    if is_ipv4(name) or (":" not in name and port.isdigit()):
+        return "expected the host alone, without a port"
+    return "but a host with a colon is an IPv6 address, and this is none"
+
+
+def _check_name(host: str) -> None:
+    if host.startswith("//"):
+        msg = "but a description is no URL, expected the host without slashes"
+        raise ValueError(msg)
+    name = _to_ascii(host).removesuffix(".")
+    if len(name) > 253:
+        raise ValueError(_TOO_LONG)
+    labels = name.split(".")
+    if _NUMERIC.fullmatch(labels[-1]):
+        msg = "but an IPv4 address has four decimal parts, as in 192.0.2.1"
+        raise ValueError(msg)
+    for label in labels:
+        _check_label(label)
+
+
+def _to_ascii(host: str) -> str:
+    # Before the conversion, whose work it bounds.
+    if len(host) > 254:
+        raise ValueError(_TOO_LONG)
+    try:
+        return to_ascii(host)
+    except ValueError as error:
+        msg = f"but it is {error}"
+        raise ValueError(msg) from None
+
+
+def _check_label(label: str) -> None:
+    if not 1 <= len(label) <= 63:
+        msg = "but the parts of a host name have 1 to 63 characters each"
+        raise ValueError(msg)
+    if not _LABEL.fullmatch(label):
+        msg = f"but {label!r} is no part of a host name"
+        raise ValueError(msg)
 
 
 Port = Annotated[int, Number(0, 65535)]

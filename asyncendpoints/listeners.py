@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from asyncendpoints.transports import adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["Acceptor", "Connection", "Listener", "ListeningSocket", "PlainAcceptor", "tracked"]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
-class Connection(socket.socket):
+class _Remembering(socket.socket):
+    """A socket that remembers its family and type.
+
+    The socket module makes enumerations of their numbers at each look, and a connection costs some five of
+    them: a twentieth of the time that it takes to accept one.
+    """
+
+    @cached_property
+    def family(self) -> socket.AddressFamily:
+        return super().family
+
+    @cached_property
+    def type(self) -> socket.SocketKind:
+        return super().type
+
+
+class Connection(_Remembering):
     """An accepted socket that reports its end.
 
     This is how a server counts its connections: whatever transport the socket ends up in, asyncio's or
@@ -25,14 +42,19 @@ class Connection(socket.socket):
 
     #: Called once, when the socket is closed or given away.
     on_end: Callable[[Connection], None] | None = None
-    #: The transport, once there is one.
+    #: The transport, once there is one, as long as it lives.
     transport: asyncio.BaseTransport | None = None
-    #: What the server counts this connection under.
+    #: What the server counts this connection under, or nothing.
     peer: str = ""
+    #: Whether the protocol is made: the transport is then a turn of the loop away.
+    has_protocol: bool = False
+    #: What is to be done to the transport when it comes: the server has ended its connections meanwhile.
+    ending: Callable[[asyncio.BaseTransport], None] | None = None
 
     def close(self) -> None:
         super().close()
-        self._end()
+        if self.fileno() == -1:  # a loop that holds on to the socket puts the end off
+            self._end()
 
     def detach(self) -> int:
         descriptor = super().detach()
@@ -66,12 +88,27 @@ class Listener(Protocol):
         """Stop listening, and remove what the endpoint left in the file system."""
 
 
-class ListeningSocket(socket.socket):
-    """A listening socket whose connections report their end."""
+class ListeningSocket(_Remembering):
+    """A listening socket whose connections report their end.
+
+    It can be passed to a new process of `multiprocessing`, as every socket can.
+    """
 
     def accept(self) -> tuple[Connection, Any]:
         descriptor, address = self._accept()  # type: ignore[attr-defined]  # as socket.accept does
-        return Connection(self.family, self.type, self.proto, fileno=descriptor), address
+        connection = Connection(self.family, self.type, self.proto, fileno=descriptor)
+        connection.family, connection.type = self.family, self.type
+        return connection, address
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing.reduction import DupFd  # takes long to import, and few need it
+
+        return _rebuild, (self.family, self.type, self.proto, DupFd(self.fileno()))
+
+
+def _rebuild(family: int, kind: int, proto: int, duplicate: Any) -> ListeningSocket:
+    """Make a listening socket of what another process passed; what that one made files for, it removes."""
+    return ListeningSocket(family, kind, proto, fileno=duplicate.detach())
 
 
 def tracked(sock: socket.socket) -> Connection:
@@ -85,9 +122,9 @@ def tracked(sock: socket.socket) -> Connection:
 class Acceptor(Protocol):
     """What turns accepted sockets into transports; made once for each listen."""
 
-    async def accept(
+    def accept(
         self, sock: socket.socket, factory: Callable[[], P], timeout: float
-    ) -> tuple[asyncio.Transport, P]:
+    ) -> Awaitable[tuple[asyncio.Transport, P]]:
         """Do what comes before the protocol, such as TLS, then make it and its transport.
 
         Args:
@@ -110,10 +147,13 @@ class Acceptor(Protocol):
 class PlainAcceptor:
     """For connections that begin with the first byte of the application."""
 
-    async def accept(
-        self, sock: socket.socket, factory: Callable[[], P], timeout: float  # noqa: ARG002
-    ) -> tuple[asyncio.Transport, P]:
-        return await adopt(sock, factory)
+    def accept(
+        self,
+        sock: socket.socket,
+        factory: Callable[[], P],
+        timeout: float,  # noqa: ARG002 - nothing is waited for
+    ) -> Awaitable[tuple[asyncio.Transport, P]]:
+        return adopt(sock, factory)
 
     def reload(self) -> None:
         """There is nothing to read."""

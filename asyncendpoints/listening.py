@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from asyncendpoints.errors import ListenError
-from asyncendpoints.server import Bound, HandlerServer, Limits, Server, StreamServer
+from asyncendpoints.server import Bound, Limits, Server
 from asyncendpoints.specs import ServerSpec, parse_server
+from asyncendpoints.streams import HandlerServer, StreamServer
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Generator, Iterable
     from types import TracebackType
 
@@ -25,7 +26,9 @@ class Listening(Generic[S]):
     """What `listen` gives: to be awaited, or entered with ``async with``."""
 
     def __init__(
-        self, endpoints: str | ServerSpec | Iterable[str | ServerSpec], make: Callable[[list[Bound]], S]
+        self,
+        endpoints: str | ServerSpec | Iterable[str | ServerSpec],
+        make: Callable[[list[Bound]], S],
     ) -> None:
         self._specs = _specs(endpoints)
         self._make = make
@@ -52,7 +55,7 @@ class Listening(Generic[S]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._server is not None
+        assert self._server is not None  # entered before it is left
         await self._server.__aexit__(kind, error, traceback)
 
 
@@ -179,10 +182,11 @@ def bind_all(specs: list[ServerSpec]) -> list[Bound]:
     Raises:
         ListenError: One of them cannot be.
     """
+    # What can be wrong in a file is found before anything is bound.
+    acceptors = [spec.acceptor() for spec in specs]
     bound: list[Bound] = []
     try:
-        for spec in specs:
-            acceptor = spec.acceptor()
+        for spec, acceptor in zip(specs, acceptors, strict=True):
             listeners = spec.beside([each for each in specs if each is not spec]).bind()
             bound += [Bound(spec, listener, acceptor) for listener in listeners]
     except BaseException:
@@ -199,11 +203,11 @@ def _close(bound: list[Bound]) -> None:
 def _specs(endpoints: str | ServerSpec | Iterable[str | ServerSpec]) -> list[ServerSpec]:
     listed = [endpoints] if isinstance(endpoints, str | ServerSpec) else list(endpoints)
     if not listed:
-        msg = "no endpoint to listen on was given"
-        raise ValueError(msg)
+        raise ValueError("no endpoint to listen on was given")
     specs = [parse_server(each) if isinstance(each, str) else each for each in listed]
     for spec in specs:
         if not isinstance(spec, ServerSpec):
-            msg = f"an endpoint to listen on is a description or a server spec, not {spec!r}"
-            raise TypeError(msg)
+            raise TypeError(
+                f"an endpoint to listen on is a description or a server spec, not {spec!r}"
+            )
     return specs

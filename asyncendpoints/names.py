@@ -7,10 +7,13 @@ executor of its loop busy still connects, and a lookup that hangs does not keep 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asyncendpoints.addresses import Address, is_ipv4, to_ascii
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["LookupThreads", "is_literal", "literal", "lookup"]
+
+T = TypeVar("T")
 
 
 def is_literal(host: str) -> bool:
@@ -33,82 +38,134 @@ def literal(host: str, port: int) -> Address | None:
     """
     if ":" in host:
         address, _, zone = host.partition("%")
-        scope = 0 if not zone else int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
-        return Address(socket.AF_INET6, (address, port, 0, scope))
+        return Address(socket.AF_INET6, (address, port, 0, _scope(zone)))
     return Address(socket.AF_INET, (host, port)) if is_ipv4(host) else None
+
+
+def _scope(zone: str) -> int:
+    """Give the number of an interface, 0 for no zone.
+
+    Source: RFC 4007, section 11.2.
+    """
+    if not zone:
+        return 0
+    if zone.isascii() and zone.isdigit() and len(zone) < 10:
+        return int(zone)
+    try:
+        return socket.if_nametoindex(zone)
+    except ValueError:  # such as a surrogate
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
 
 
 class LookupThreads:
     """A pool of daemon threads, started as they are needed.
 
     Args:
-        most: How many there can be.
-        idle: Seconds after which a thread without work ends.
+        most: How many there can be, 1 or more.
+        idle_seconds: After which a thread without work ends.
     """
 
-    def __init__(self, most: int = 32, idle: float = 10.0) -> None:
+    def __init__(self, most: int = 32, idle_seconds: float = 10.0) -> None:
         self._most = most
-        self._idle_seconds = idle
-        self._jobs: deque[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]] = (
-            deque()
-        )
-        self._changed = threading.Condition()
-        self._threads = 0
-        self._idle = 0
+        self._idle_seconds = idle_seconds
+        self.renew()
 
-    async def run(self, work: Callable[[], Any]) -> Any:
+    def renew(self) -> None:
+        """Begin without threads and work, as the child of a fork has to, which has none of the threads."""
+        #: How many threads there are, and how many of them wait for work.
+        self.threads = 0
+        self.idle = 0
+        self._jobs: deque[_Job[Any]] = deque()
+        self._changed = threading.Condition()
+
+    async def run(self, work: Callable[[], T]) -> T:
         """Run ``work`` in a thread and give what it returns or raises.
 
-        A cancelled caller goes on at once; the thread finishes on its own and its result is dropped.
+        A cancelled caller goes on at once. What waits for a thread is then forgotten; a thread that is at it
+        finishes on its own, and its result is dropped.
+
+        Raises:
+            OSError: The system has no thread to spare.
         """
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-
-        def settle(result: Any, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        def report(result: Any, error: BaseException | None) -> None:
+        job = _Job(work)
+        self._add(job)
+        try:
+            result, error = await job.future
+        except asyncio.CancelledError:
+            with self._changed, suppress(ValueError):
+                self._jobs.remove(job)
+            raise
+        if error is not None:
             try:
-                loop.call_soon_threadsafe(settle, result, error)
-            except RuntimeError:
-                pass  # the loop was closed meanwhile: nobody waits any more
+                raise error
+            finally:
+                del error  # which holds this frame
+        return result  # type: ignore[return-value]  # there is a result where there is no error
 
+    def _add(self, job: _Job[Any]) -> None:
         with self._changed:
-            self._jobs.append((work, report))
-            if self._idle >= len(self._jobs):
+            self._jobs.append(job)
+            if self.idle >= len(self._jobs):
                 self._changed.notify()
-            elif self._threads < self._most:
-                self._threads += 1
-                threading.Thread(
-                    target=self._work, name="asyncendpoints lookup", daemon=True
-                ).start()
-        return await future
+            elif self.threads < self._most:
+                self._start()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name="asyncendpoints lookup", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self.threads:
+                self._jobs.clear()
+                raise OSError(errno.EAGAIN, str(error)) from error
+        else:
+            self.threads += 1
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._idle += 1
+                self.idle += 1
                 found = self._changed.wait_for(lambda: self._jobs, self._idle_seconds)
-                self._idle -= 1
+                self.idle -= 1
                 if not found:
-                    self._threads -= 1
+                    self.threads -= 1
                     return
-                work, report = self._jobs.popleft()
-            try:
-                result = work()
-            except BaseException as error:  # noqa: BLE001 - it is the caller's
-                report(None, error)
-            else:
-                report(result, None)
-            del work, report
+                job = self._jobs.popleft()
+            job.run()
+            del job  # and with it what its caller holds, while this thread waits
+
+
+class _Job(Generic[T]):
+    """Something to do in a thread, for a task that waits."""
+
+    __slots__ = ("_loop", "_work", "future")
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        #: The result and the error, one of which is None. An exception that is set on a future whose task is
+        #: cancelled in the same turn would be logged as never retrieved.
+        self.future: asyncio.Future[tuple[T | None, BaseException | None]]
+        self.future = self._loop.create_future()
+
+    def run(self) -> None:
+        """Do it, in whatever thread, and wake the task."""
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, self._outcome())
+
+    def _outcome(self) -> tuple[T | None, BaseException | None]:
+        try:
+            return self._work(), None
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            return None, error
+
+    def _settle(self, outcome: tuple[T | None, BaseException | None]) -> None:
+        if not self.future.done():
+            self.future.set_result(outcome)
 
 
 _threads = LookupThreads()
+os.register_at_fork(after_in_child=_threads.renew)
 
 
 async def lookup(host: str, port: int, family: int) -> list[Address]:
@@ -120,18 +177,19 @@ async def lookup(host: str, port: int, family: int) -> list[Address]:
         family: ``socket.AF_UNSPEC``, ``AF_INET`` or ``AF_INET6``.
 
     Raises:
-        socket.gaierror: There are none, or the lookup failed.
+        OSError: There are none, or the lookup failed; as a rule a ``socket.gaierror``.
 
     Source: RFC 6724 for the order, which ``getaddrinfo`` gives.
     """
-    name = to_ascii(host)
+    # As bytes, which getaddrinfo leaves as they are; its own way with other letters is IDNA 2003.
+    name = to_ascii(host).encode("ascii")
+    if name.lower() == b"localhost.":
+        # The file of hosts, from which this name comes, knows no final dot.
+        name = b"localhost"
 
     def work() -> list[Any]:
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
 
     found = await _threads.run(work)
-    return [
-        Address(each[0], each[4])
-        for each in found
-        if each[0] in (socket.AF_INET, socket.AF_INET6)
-    ]
+    families = (socket.AF_INET, socket.AF_INET6)
+    return [Address(each[0], each[4]) for each in found if each[0] in families]

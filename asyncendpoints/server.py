@@ -10,36 +10,46 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import socket
 import struct
-from collections import Counter, deque
+from collections import Counter
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from asyncendpoints.addresses import Address, unmapped
 from asyncendpoints.errors import HandshakeError
 from asyncendpoints.listeners import Connection, tracked
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Sequence
 
     from asyncendpoints.listeners import Acceptor, Listener
     from asyncendpoints.specs import ClientSpec, ServerSpec
 
-__all__ = ["Bound", "HandlerServer", "Limits", "Server", "Stats", "StreamServer"]
+__all__ = ["Bound", "Limits", "Server", "Stats"]
 
 logger = logging.getLogger("asyncendpoints")
 
-#: Connections accepted in one turn of the loop: others have their turn too.
+#: Connections accepted in one turn of the loop at most: others have their turn too.
 _BURST = 64
 #: Errors of accept that concern one connection only. Source: accept(2), "Error handling".
 _LOST = frozenset(
     getattr(errno, name)
     for name in (
-        "ECONNABORTED ENETDOWN EPROTO ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP ENETUNREACH EPERM"
-    ).split()
+        "ECONNABORTED",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENONET",
+        "ENOPROTOOPT",
+        "EOPNOTSUPP",
+        "EPERM",
+        "EPROTO",
+    )
     if hasattr(errno, name)
 )
 #: Seconds before accepting is tried again when the system had no room, at first and at most.
@@ -48,8 +58,6 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 _LOG_INTERVAL = 60.0
 #: Seconds that connections are given to close before they are aborted.
 _CLOSE_SECONDS = 1.0
-#: Streams that wait for the iteration before accepting pauses.
-_UNCLAIMED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +81,10 @@ class Limits:
         for name in ("max_connections", "max_per_peer", "max_handshakes"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                msg = f"{name} is {value}, expected 1 or more, or None for no limit"
-                raise ValueError(msg)
+                raise ValueError(f"{name} is {value}, expected 1 or more, or None for no limit")
         if self.handshake_timeout <= 0:
-            msg = f"handshake_timeout is {self.handshake_timeout}, expected seconds above 0"
-            raise ValueError(msg)
+            problem = f"handshake_timeout is {self.handshake_timeout}, expected seconds above 0"
+            raise ValueError(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +131,30 @@ class Server(asyncio.AbstractServer):
         self._bound = tuple(bound)
         self._factory = factory
         self._limits = limits
+        self._most = limits.max_connections or math.inf
+        self._most_opening = limits.max_handshakes or math.inf
         self._drain = drain
         self._on_error = on_error
         self._connections: set[Connection] = set()
         self._opening: dict[Connection, asyncio.Task[None]] = {}
         self._per_peer: Counter[str] = Counter()
         self._accepted = self._rejected = self._handshake_failed = self._accept_errors = 0
-        self._closed = False
+        self._closed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._paused = False
         self._reading = False
+        self._burst = 1
         self._retry: asyncio.TimerHandle | None = None
         self._pause_seconds = _FIRST_PAUSE
-        self._logged = float("-inf")
-        self._idle_waiters: list[asyncio.Future[None]] = []
+        self._logged = -math.inf
         self._forever: asyncio.Future[None] | None = None
+        # Connections start in the context of whoever called listen, not in that of the connection whose
+        # end made room for them.
+        self._context = copy_context()
         self._specs = tuple(dict.fromkeys(each.spec for each in self._bound))
         # What the listeners say of themselves is asked before they are closed.
-        self._addresses = tuple(
-            Address(each.listener.family, each.listener.getsockname()) for each in self._bound
-        )
+        self._addresses = tuple(Address.of(each.listener) for each in self._bound)
         clients = (
             each.spec.client(address, each.acceptor)
             for each, address in zip(self._bound, self._addresses, strict=True)
@@ -155,7 +167,7 @@ class Server(asyncio.AbstractServer):
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The listening sockets; none once the server is closed."""
-        if self._closed:
+        if self._closed.is_set():
             return ()
         listeners = (each.listener for each in self._bound)
         return tuple(each for each in listeners if isinstance(each, socket.socket))
@@ -185,8 +197,7 @@ class Server(asyncio.AbstractServer):
         for address in self._addresses:
             if address.port is not None:
                 return address.port
-        msg = "this server listens on no port"
-        raise ValueError(msg)
+        raise ValueError("this server listens on no port")
 
     @property
     def stats(self) -> Stats:
@@ -205,39 +216,39 @@ class Server(asyncio.AbstractServer):
 
     def is_serving(self) -> bool:
         """Tell whether connections are accepted: not after `close`, nor between `pause` and `resume`."""
-        return not (self._closed or self._paused)
+        return not (self._closed.is_set() or self._paused)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "paused" if self._paused else "serving"
+        state = "serving" if self.is_serving() else "closed" if self._closed.is_set() else "paused"
         where = ", ".join(str(each) for each in self._addresses)
         return f"<{type(self).__name__} {where} {state} connections={len(self._connections)}>"
 
     # Accepting
 
     def _has_room(self) -> bool:
-        limits = self._limits
-        return (
-            limits.max_connections is None or len(self._connections) < limits.max_connections
-        ) and (limits.max_handshakes is None or len(self._opening) < limits.max_handshakes)
+        return len(self._connections) < self._most and len(self._opening) < self._most_opening
 
     def _update(self) -> None:
         """Watch the listeners, or do not, as the state of things wants it."""
+        if self._loop.is_closed():
+            return
         wanted = self.is_serving() and self._retry is None and self._has_room()
         if wanted == self._reading:
             return
         self._reading = wanted
         for each in self._bound:
             if wanted:
-                self._loop.add_reader(each.listener.fileno(), self._accept, each)
+                self._context.run(self._loop.add_reader, each.listener.fileno(), self._accept, each)
             else:
                 self._loop.remove_reader(each.listener.fileno())
 
     def _accept(self, bound: Bound) -> None:
         """Take the connections that wait at one listener."""
-        for _ in range(_BURST):
+        for _ in range(self._burst):
             try:
                 sock, peer = bound.listener.accept()
-            except (BlockingIOError, InterruptedError):
+            except BlockingIOError:
+                self._burst = 1
                 return
             except OSError as error:
                 if error.errno in _LOST:
@@ -248,8 +259,11 @@ class Server(asyncio.AbstractServer):
             self._take(bound, tracked(sock), peer)
             if not self._reading:
                 return
+        # Finding out that nobody else waits costs as much as a turn of the loop: only a crowd is worth it.
+        self._burst = min(self._burst * 2, _BURST)
 
     def _take(self, bound: Bound, connection: Connection, peer: Any) -> None:
+        """Begin with a connection, unless its peer has enough of them."""
         self._accepted += 1
         most = self._limits.max_per_peer
         if most is not None and isinstance(peer, tuple):
@@ -262,10 +276,12 @@ class Server(asyncio.AbstractServer):
         connection.setblocking(False)
         connection.on_end = self._ended
         self._connections.add(connection)
+        self._idle.clear()
         task = self._loop.create_task(self._open(bound, connection, peer))
         if not task.done():  # an eager task may be over by now
             self._opening[connection] = task
-        self._update()
+        if not self._has_room():
+            self._update()
 
     def _accept_failed(self, bound: Bound, error: OSError) -> None:
         """Pause: without descriptors the listener stays readable, and would keep the loop busy."""
@@ -273,7 +289,8 @@ class Server(asyncio.AbstractServer):
         now = self._loop.time()
         if now - self._logged >= _LOG_INTERVAL:
             self._logged = now
-            logger.error("%s: accepting is paused: %s", bound.spec.display(), error.strerror)
+            reason = (error.strerror or str(error)).lower()
+            logger.error("%s: accepting is paused: %s", bound.spec.display(), reason)
         self._retry = self._loop.call_later(self._pause_seconds, self._try_again)
         self._pause_seconds = min(self._pause_seconds * 2, _LAST_PAUSE)
         self._update()
@@ -288,24 +305,38 @@ class Server(asyncio.AbstractServer):
         """Take one connection through its handshake to its protocol."""
         try:
             transport, _ = await bound.acceptor.accept(
-                connection, self._factory, self._limits.handshake_timeout
+                connection, partial(self._make_protocol, connection), self._limits.handshake_timeout
             )
         except HandshakeError as error:
             self._handshake_failed += 1
             self._report(error)
         except Exception as error:  # noqa: BLE001 - the factory's, reported as asyncio does
-            self._loop.call_exception_handler(
-                {
-                    "message": f"{bound.spec.display()}: no protocol for the connection of {peer}",
-                    "exception": error,
-                }
-            )
+            address = Address(connection.family, peer)
+            message = f"{bound.spec.display()}: no protocol for the connection of {address}"
+            self._loop.call_exception_handler({"message": message, "exception": error})
         else:
-            if connection.on_end is not None:
-                connection.transport = transport
+            self._take_transport(connection, transport)
         finally:
-            self._opening.pop(connection, None)
+            # Not in a callback of the task: that would cost every connection a turn of the loop.
+            self._opened(connection)
+
+    def _make_protocol(self, connection: Connection) -> asyncio.BaseProtocol:
+        connection.has_protocol = True
+        return self._factory()
+
+    def _take_transport(self, connection: Connection, transport: asyncio.BaseTransport) -> None:
+        if connection.on_end is None:  # it has ended meanwhile
+            return
+        connection.transport = transport
+        if connection.ending is not None:
+            connection.ending(transport)
+
+    def _opened(self, connection: Connection) -> None:
+        """Take note that a connection is through its handshake, or is not to be."""
+        self._opening.pop(connection, None)
+        if not self._reading:
             self._update()
+        if not self._connections:
             self._wake()
 
     def _report(self, error: HandshakeError) -> None:
@@ -326,17 +357,29 @@ class Server(asyncio.AbstractServer):
             self._per_peer[connection.peer] -= 1
             if not self._per_peer[connection.peer]:
                 del self._per_peer[connection.peer]
+        if self._loop.is_closed():
+            return
         if self._retry is not None:
-            # Its descriptor is free: the next connection can have it.
+            # Its descriptor is about to be free: the next connection can have it.
             self._loop.call_soon(self._try_again)
         elif not self._reading:
             self._update()
-        self._wake()
+        if not self._connections:
+            self._wake()
+
+    def _is_idle(self) -> bool:
+        return not self._connections and not self._opening
+
+    def _wake(self) -> None:
+        """Tell those who wait for the end of the last connection."""
+        if self._is_idle():
+            self._idle.set()
 
     # Stopping
 
     async def start_serving(self) -> None:
-        """Do nothing: a server accepts from the start. Here because `asyncio.Server` has it."""
+        """Accept connections; a server does from the start, unless it was paused."""
+        self.resume()
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed, or the caller cancelled, which closes it.
@@ -345,9 +388,10 @@ class Server(asyncio.AbstractServer):
             asyncio.CancelledError: Always, as `asyncio.Server.serve_forever` does.
             RuntimeError: The server is closed, or this is being waited for already.
         """
-        if self._closed or self._forever is not None:
-            msg = "the server is closed" if self._closed else "serve_forever is running already"
-            raise RuntimeError(msg)
+        if self._closed.is_set():
+            raise RuntimeError("the server is closed")
+        if self._forever is not None:
+            raise RuntimeError("serve_forever is running already")
         self._forever = self._loop.create_future()
         try:
             await self._forever
@@ -369,77 +413,54 @@ class Server(asyncio.AbstractServer):
         """Read certificates and keys again, for the connections to come.
 
         Raises:
-            EndpointError: They are bad; the old ones stay in use.
+            EndpointError: Those of an endpoint are bad. It keeps the old ones, and so do those after it.
         """
-        for acceptor in dict.fromkeys(each.acceptor for each in self._bound):
+        for acceptor in {id(each.acceptor): each.acceptor for each in self._bound}.values():
             acceptor.reload()
 
     def close(self) -> None:
         """Stop listening. Connections go on: see `close_clients`, `drain` and `wait_closed`."""
-        if self._closed:
+        if self._closed.is_set():
             return
-        self._closed = True
+        self._closed.set()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         self._update()
         for each in self._bound:
             each.listener.close()
-        if self._forever is not None and not self._forever.done():
+        if self._forever is not None:
             self._forever.cancel()
-        self._wake()
 
     def close_clients(self) -> None:
         """Close every connection, after what its protocol has written so far."""
-        self._cancel_opening()
-        for transport in self._transports():
-            transport.close()
+        self._end_clients(_close)
 
     def abort_clients(self) -> None:
         """Close every connection at once; what is buffered is lost."""
-        self._cancel_opening()
-        for transport in self._transports():
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
-            else:
-                transport.close()
+        self._end_clients(_abort)
 
-    def _cancel_opening(self) -> None:
-        for connection, task in list(self._opening.items()):
-            task.cancel()
-            task.add_done_callback(partial(self._abandon, connection))
+    def _end_clients(self, end: Callable[[asyncio.BaseTransport], None]) -> None:
+        for connection in list(self._connections):
+            connection.ending = end
+            if connection.transport is not None:
+                end(connection.transport)
+        for connection, task in self._opening.items():
+            # A connection that has its protocol is left to get its transport too: what has been written
+            # to that by now is in no other hands.
+            if not connection.has_protocol:
+                task.cancel()
+                task.add_done_callback(partial(self._abandon, connection))
 
     def _abandon(self, connection: Connection, _: asyncio.Task[None]) -> None:
-        # A task that is cancelled before its first step never runs: nothing else closes its socket.
-        self._opening.pop(connection, None)
+        # A task that is cancelled before its first step never runs: nobody else closes its socket.
         connection.close()
-        self._wake()
-
-    def _transports(self) -> list[asyncio.BaseTransport]:
-        return [each.transport for each in self._connections if each.transport is not None]
-
-    def _is_idle(self) -> bool:
-        return not self._connections and not self._opening
-
-    def _wake(self) -> None:
-        if self._idle_waiters and self._is_idle():
-            for waiter in self._idle_waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._idle_waiters.clear()
-
-    async def _wait_idle(self) -> None:
-        while not self._is_idle():
-            waiter = self._loop.create_future()
-            self._idle_waiters.append(waiter)
-            await waiter
+        self._opened(connection)
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed and its last connection has ended."""
-        while not (self._closed and self._is_idle()):
-            waiter = self._loop.create_future()
-            self._idle_waiters.append(waiter)
-            await waiter
+        await self._closed.wait()
+        await self._idle.wait()
 
     async def drain(self, timeout: float | None = None) -> bool:
         """Stop listening and wait for connections to end by themselves.
@@ -453,7 +474,7 @@ class Server(asyncio.AbstractServer):
         self.close()
         try:
             async with asyncio.timeout(timeout):
-                await self._wait_idle()
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True
@@ -461,144 +482,30 @@ class Server(asyncio.AbstractServer):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         self.close()
         try:
-            if kind is None:
-                if self._drain and await self.drain(self._drain):
-                    return
-                self.close_clients()
-                if await self.drain(_CLOSE_SECONDS):
-                    return
+            if exc[0] is None:
+                await self._end_gently()
         finally:
             self.abort_clients()
             if not await self.drain(_CLOSE_SECONDS):
                 logger.warning("%r: some connections do not end", self)
 
-
-class StreamServer(Server):
-    """A server to iterate over: each connection gives its reader and its writer.
-
-    The iteration ends when the server is closed.
-    """
-
-    def __init__(
-        self,
-        bound: Sequence[Bound],
-        limits: Limits,
-        drain: float,
-        on_error: Callable[[HandshakeError], None] | None,
-    ) -> None:
-        self._streams: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
-        self._claims: deque[asyncio.Future[None]] = deque()
-        super().__init__(bound, self._protocol, limits, drain, on_error)
-
-    def _protocol(self) -> asyncio.StreamReaderProtocol:
-        reader = asyncio.StreamReader(loop=self._loop)
-        return asyncio.StreamReaderProtocol(reader, self._connected, loop=self._loop)
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._streams.append((reader, writer))
-        self._update()
-        self._wake_claim()
-
-    def _wake_claim(self) -> None:
-        while self._claims:
-            claim = self._claims.popleft()
-            if not claim.done():
-                claim.set_result(None)
-                return
-
-    def _has_room(self) -> bool:
-        return len(self._streams) < _UNCLAIMED and super()._has_room()
-
-    def close(self) -> None:
-        super().close()
-        for claim in self._claims:
-            if not claim.done():
-                claim.set_result(None)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        while not self._streams:
-            if self._closed:
-                raise StopAsyncIteration
-            claim = self._loop.create_future()
-            self._claims.append(claim)
-            try:
-                await claim
-            except asyncio.CancelledError:
-                if claim.done() and not claim.cancelled():
-                    self._wake_claim()
-                raise
-        streams = self._streams.popleft()
-        self._update()
-        return streams
+    async def _end_gently(self) -> None:
+        if self._drain and await self.drain(self._drain):
+            return
+        self.close_clients()
+        await self.drain(_CLOSE_SECONDS)
 
 
-class HandlerServer(Server):
-    """A server that runs a coroutine for each connection, as ``asyncio.start_server`` does."""
+def _close(transport: asyncio.BaseTransport) -> None:
+    transport.close()
 
-    def __init__(
-        self,
-        bound: Sequence[Bound],
-        handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
-        limit: int,
-        limits: Limits,
-        drain: float,
-        on_error: Callable[[HandshakeError], None] | None,
-    ) -> None:
-        self._handle = handle
-        self._limit = limit
-        self._handlers: set[asyncio.Task[None]] = set()
-        super().__init__(bound, self._protocol, limits, drain, on_error)
 
-    def _protocol(self) -> asyncio.StreamReaderProtocol:
-        reader = asyncio.StreamReader(limit=self._limit, loop=self._loop)
-        return asyncio.StreamReaderProtocol(reader, self._connected, loop=self._loop)
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._loop.create_task(self._run(reader, writer))
-        self._handlers.add(task)
-        task.add_done_callback(self._handled)
-
-    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            handled = self._handle(reader, writer)
-            if handled is not None:
-                await handled
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
-        except Exception as error:  # noqa: BLE001 - a handler does not stop the server
-            peer = writer.get_extra_info("peername")
-            self._loop.call_exception_handler(
-                {
-                    "message": f"the handler of the connection of {peer or 'a client'} raised",
-                    "exception": error,
-                    "transport": writer.transport,
-                }
-            )
-            writer.close()
-
-    def _handled(self, task: asyncio.Task[None]) -> None:
-        self._handlers.discard(task)
-        self._wake()
-
-    def abort_clients(self) -> None:
-        super().abort_clients()
-        for task in self._handlers:
-            task.cancel()
-
-    def _is_idle(self) -> bool:
-        return super()._is_idle() and not self._handlers
+def _abort(transport: asyncio.BaseTransport) -> None:
+    # Not every loop's transports have asyncio's classes as their bases, but they have the methods.
+    cast("asyncio.WriteTransport", transport).abort()
 
 
 def _reset(sock: socket.socket) -> None:

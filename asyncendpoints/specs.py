@@ -3,12 +3,13 @@
 A spec is a frozen dataclass whose fields are the arguments of its kind. Everything else that is known of a
 kind (parsing, canonical text, help, error messages) is derived from those fields, in the `Grammar` of the
 class. Pure: nothing here opens a file or a socket, reads the environment or a clock. (The first use of a
-kind imports it, and an unknown name looks for plug-ins: see `asyncendpoints.register`.)
+kind imports it, and an unknown name looks for plug-ins: see `asyncendpoints.registry`.)
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from functools import cache
 from types import UnionType
@@ -17,6 +18,7 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
+    TypeAlias,
     TypeVar,
     Union,
     get_args,
@@ -25,14 +27,22 @@ from typing import (
 )
 
 from asyncendpoints.description import join, scan, split
-from asyncendpoints.errors import SECRET_NAME, DescriptionError, SpecError, nearest
+from asyncendpoints.errors import (
+    SECRET_NAME,
+    DescriptionError,
+    SpecError,
+    is_secret,
+    mask,
+    nearest,
+    shorten,
+)
 from asyncendpoints.fields import FieldType, Help
-from asyncendpoints.register import find
+from asyncendpoints.registry import find
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from asyncendpoints.addresses import Address
     from asyncendpoints.attempt import Attempt
@@ -58,6 +68,14 @@ P = TypeVar("P", bound="asyncio.BaseProtocol")
 #: The default of a field that has none.
 REQUIRED: Any = dataclasses.MISSING
 
+#: How deep descriptions can be nested. Each level reads its text again.
+MOST_LEVELS = 20
+
+#: A kind, its name and the arguments that `split` gives.
+Arguments: TypeAlias = "Sequence[tuple[str | None, str | None]]"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
@@ -68,13 +86,30 @@ class Name:
     example: str
     #: The fields in positional order; None for the order of the dataclass.
     order: tuple[str, ...] | None = None
+    #: Fields that a text with this name has to give although the class has a default for them.
+    required: tuple[str, ...] = ()
     #: Values that this name sets where the text gives none.
     presets: Mapping[str, object] = dataclasses.field(default_factory=dict, hash=False)
-    #: Arguments that are known and not taken, with what to write instead.
+    #: Arguments that are known and not taken, with what to write instead. They can be part of ``order``:
+    #: then their position has to be empty.
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
 
-class Spec:
+class _Checked(type):
+    """The type of specs: the values of one built in Python are checked.
+
+    Those of one built by `Grammar.parse` have been checked where they were read, so that it goes past this.
+    That is not done in ``__post_init__``, which cannot tell one from the other.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        spec = super().__call__(*args, **kwargs)
+        grammar(cls).check(spec)
+        spec.check()
+        return spec
+
+
+class Spec(metaclass=_Checked):
     """The base of all specs; use `ClientSpec` or `ServerSpec`.
 
     A subclass is declared with ``@dataclass(frozen=True, slots=True, repr=False)``.
@@ -87,15 +122,11 @@ class Spec:
     #: ``"client"`` or ``"server"``.
     role: ClassVar[str]
 
-    def __post_init__(self) -> None:
-        grammar(type(self)).check(self)
-        self.check()
-
     def check(self) -> None:
         """Raise `SpecError` where fields do not go together; each alone has been checked."""
 
     @classmethod
-    def order(cls, name: Name, first: str | None) -> tuple[str, ...]:
+    def order(cls, name: Name, first: str | None) -> tuple[str, ...]:  # noqa: ARG003 - for subclasses
         """Give the fields in positional order, for a description whose first position holds ``first``."""
         return name.order or grammar(cls).positions
 
@@ -123,9 +154,7 @@ class ClientSpec(Spec):
     __slots__ = ()
     role = "client"
 
-    async def open(
-        self, attempt: Attempt, factory: Callable[[], P]
-    ) -> tuple[asyncio.Transport, P]:
+    async def open(self, attempt: Attempt, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """Connect, and give the transport and the protocol, which ``factory`` makes last of all.
 
         Raises:
@@ -139,7 +168,7 @@ class ClientSpec(Spec):
 
     async def open_socket(self, attempt: Attempt) -> socket.socket:
         """Connect, and give the connected, non-blocking socket."""
-        raise attempt.error(f"a {self.names[0].text} client has no plain socket to build on")
+        raise attempt.error(f"{_a(self.names[0].text)} client has no plain socket to build on")
 
 
 class ServerSpec(Spec):
@@ -205,23 +234,56 @@ class Field:
     @property
     def expected(self) -> str:
         """What values there are, in words."""
-        none = " or 'none'" if self.optional and self.default is not None else ""
+        none = " or 'none'" if self._writes_none else ""
         return self.type.expected + none
 
-    def parse(self, text: str) -> Any:
+    def parse(self, text: str, depth: int = 0) -> Any:
+        """Turn text into a value that is allowed; ValueError, with a reason or none, if it is not.
+
+        Args:
+            text: The value as it was written, without escapes and brackets.
+            depth: How many descriptions the text is nested in.
+        """
+        if isinstance(self.type, Inner):
+            return self.type.parse(text, depth + 1)
         if self.optional and self.default is not None and text.lower() == "none":
             return None
-        return self.type.parse(text)
+        value = self.type.parse(text)
+        self.type.check(value)
+        return value
 
-    def format(self, value: Any) -> str:
-        if value is None:
-            return "none"
-        return self.type.format(value)
+    def format(self, value: Any, *, masked: bool = False) -> str:
+        """Turn a value into text that parses back to it."""
+        if masked and self.secret:
+            return "***"
+        if masked and isinstance(value, Spec):
+            return value.display()
+        return "none" if value is None else self.type.format(value)
 
-    def problem(self, value: Any, reason: str = "") -> str:
-        """Say that a value is not one of this field."""
-        shown = "***" if self.secret else repr(value)
+    def check(self, value: Any) -> None:
+        """Raise ValueError, with a reason or none, if a value is not allowed."""
+        if value is None and self.optional:
+            return
+        self.type.check(value)
+        if self._writes_none and isinstance(value, str) and value.lower() == "none":
+            raise ValueError
+
+    def problem(self, value: Any, reason: str = "", *, hidden: bool = False) -> str:
+        """Say that a value is not one of this field.
+
+        Args:
+            value: What was given.
+            reason: What is wrong with it, where more can be said than what is expected.
+            hidden: The value may be a piece of a secret.
+        """
+        if hidden or self.secret:
+            return f"{self.name} is ***, expected {self.expected}"
+        shown = shorten(mask(value)[0] if isinstance(value, str) else value)
         return f"{self.name} is {shown}, {reason or f'expected {self.expected}'}"
+
+    @property
+    def _writes_none(self) -> bool:
+        return self.optional and self.default is not None
 
 
 class Inner:
@@ -237,15 +299,17 @@ class Inner:
         self.rest = rest
         self.expected = f"the description of a {role} in brackets"
 
-    def parse(self, text: str) -> Spec:
-        return _parse(text, self.role)
+    def parse(self, text: str, depth: int = 0) -> Spec:
+        spec: Spec = _parse(text, self.role, depth)
+        return spec
 
     def format(self, value: Spec) -> str:
         return str(value)
 
     def check(self, value: Spec) -> None:
         if not isinstance(value, Spec) or value.role != self.role:
-            raise ValueError
+            msg = f"expected the spec of a {self.role}"
+            raise ValueError(msg)
 
 
 class Grammar:
@@ -262,32 +326,38 @@ class Grammar:
         if not dataclasses.is_dataclass(cls) or cls.__repr__ is not Spec.__repr__:
             msg = f"{cls.__name__} is to be declared with @dataclass(frozen=True, slots=True, repr=False)"
             raise TypeError(msg)
+        _check_names(cls)
         hints = get_type_hints(cls, include_extras=True)
-        self.cls = cls
-        self.fields = tuple(
+        self.cls: type[Spec] = cls
+        self.fields: tuple[Field, ...] = tuple(
             _field(cls, each, hints[each.name]) for each in dataclasses.fields(cls)
         )
-        self.rest = next((each for each in self.fields if _is_rest(each)), None)
-        self.positions = tuple(
+        self.rest: Field | None = next((each for each in self.fields if _is_rest(each)), None)
+        self.positions: tuple[str, ...] = tuple(
             each.name for each in self.fields if each.positional and each is not self.rest
         )
-        self._by_name = {each.name: each for each in self.fields}
-        self._by_spelling = {
-            spelling: each for each in self.fields for spelling in (each.name, *each.spellings)
+        self._arguments: tuple[Field, ...] = tuple(
+            each for each in self.fields if each is not self.rest
+        )
+        self._by_spelling: dict[str, Field] = {
+            spelling: each for each in self._arguments for spelling in (each.name, *each.spellings)
         }
-        self._required = tuple(each.name for each in self.fields if each.required)
-        self._checks = tuple((each.name, each.default, each) for each in self.fields)
+        self._required: tuple[str, ...] = tuple(each.name for each in self.fields if each.required)
+        self._defaults: tuple[tuple[str, Any, Field], ...] = tuple(
+            (each.name, each.default, each) for each in self.fields
+        )
 
     def check(self, spec: Spec) -> None:
         """Raise `SpecError` at the first field whose value is not allowed."""
-        for name, default, field in self._checks:
-            value = getattr(spec, name)
-            if value is default or (value is None and field.optional):
-                continue
-            try:
-                field.type.check(value)
-            except ValueError as error:
-                raise SpecError(name, field.problem(value, str(error))) from None
+        for name, default, field in self._defaults:
+            if getattr(spec, name) is not default:
+                self._check_value(field, getattr(spec, name))
+
+    def _check_value(self, field: Field, value: Any) -> None:
+        try:
+            field.check(value)
+        except ValueError as error:
+            raise SpecError(field.name, field.problem(value, str(error))) from None
 
     def given(self, spec: Spec) -> list[tuple[Field, Any]]:
         """List the fields that are not at their defaults, with their values."""
@@ -298,8 +368,7 @@ class Grammar:
         """Write the canonical text of a spec."""
         name = self.cls.names[0]
         texts = {
-            field.name: "***" if masked and field.secret else _format(field, value, masked)
-            for field, value in self.given(spec)
+            field.name: field.format(value, masked=masked) for field, value in self.given(spec)
         }
         inner = texts.pop(self.rest.name) if self.rest else None
         ordinary = name.order or self.positions
@@ -313,100 +382,171 @@ class Grammar:
         text = join(name.text, positional, list(texts.items()))
         return text if inner is None else f"{text}:{inner}"
 
-    def parse(
-        self, text: str, name: Name, arguments: Sequence[tuple[str | None, str | None]]
-    ) -> Spec:
+    def parse(self, text: str, name: Name, arguments: Arguments, depth: int = 0) -> Spec:
         """Turn the arguments of a description into a spec.
+
+        Args:
+            text: The description.
+            name: The name of the kind that it starts with.
+            arguments: What follows, as `split` gives it.
+            depth: How many descriptions this one is nested in.
 
         Raises:
             DescriptionError: Any of them is wrong.
         """
+        values: dict[str, Any] = {}
         try:
-            if self.rest:
-                values, sources = self._wrapped(text, name, arguments)
-            else:
-                values, sources = self._values(name, arguments)
-            for each in self._required:
-                if each not in values:
-                    raise _Wrong(None, self._missing(name, each))
-            if name.presets:
-                values = {**name.presets, **values}
-            try:
-                return self.cls(**values)
-            except SpecError as error:
-                raise _Wrong(sources.get(error.field), error.problem) from None
-        except _Wrong as wrong:
+            if self.rest is not None:
+                self._read_wrapper(text, name, arguments, values, depth)
+            elif self.positions or arguments != [(None, None)]:  # as in "stdio:"
+                self._read(text, name, arguments, values, depth)
+            given = {**name.presets, **values} if name.presets else values
+            for each in self._required + name.required:
+                if each not in given:
+                    raise _ArgumentError(None, self._missing(name, each))
+            if name.refused:
+                given = {each: given[each] for each in given if each not in name.refused}
+            return self._build(given)
+        except SpecError as error:
+            # The values are in the order of the arguments, one for each.
+            index = next((at for at, each in enumerate(values) if each == error.field), None)
+            raise _ArgumentError(index, error.problem).located(text) from None
+        except _ArgumentError as wrong:
             raise wrong.located(text) from None
 
-    def _values(
-        self, name: Name, arguments: Sequence[tuple[str | None, str | None]]
-    ) -> tuple[dict[str, Any], dict[str, int]]:
-        """Give the value of each field, and the index of the argument that it came from."""
-        values: dict[str, Any] = {}
-        sources: dict[str, int] = {}
-        positional: list[tuple[int, str | None]] = []
-        for index, (key, text) in enumerate(arguments):
-            if key is None:
-                positional.append((index, text))
-                continue
-            field = self._by_spelling.get(key)
-            if field is None:
-                raise _Wrong(index, self._unknown(name, key), key=True)
-            if field.name in sources:
-                raise _Wrong(index, f"{field.name} is given twice", key=True)
-            sources[field.name] = index
-            if text is not None:
-                values[field.name] = _parse_value(field, text, index)
-        if positional:
-            order = self.cls.order(name, positional[0][1])
-            open_ = [each for each in self._required if each not in sources]
-            if len(positional) <= len(open_):
-                order = tuple(each for each in order if each in open_)
-            if len(positional) > len(order):
-                raise _Wrong(
-                    positional[len(order)][0],
-                    f"{_a(name.text)} {self.cls.role} takes no more than "
-                    f"{len(order)} positional arguments ({', '.join(order)})",
-                )
-            for each, (index, text) in zip(order, positional, strict=False):
-                if each in sources:
-                    raise _Wrong(index, f"{each} is given by position and by name")
-                sources[each] = index
-                if text is not None:
-                    values[each] = _parse_value(self._by_name[each], text, index)
-        return values, sources
+    def _build(self, values: dict[str, Any]) -> Spec:
+        """Make a spec of values that have been checked, each alone."""
+        spec: Spec = type.__call__(self.cls, **values)
+        spec.check()
+        return spec
 
-    def _wrapped(
-        self, text: str, name: Name, arguments: Sequence[tuple[str | None, str | None]]
-    ) -> tuple[dict[str, Any], dict[str, int]]:
-        """As `_values`, for a wrapper: its own arguments, then the description that it wraps."""
+    def _read(
+        self, text: str, name: Name, arguments: Arguments, values: dict[str, Any], depth: int
+    ) -> None:
+        """Write the value of each argument into ``values``, in their order."""
+        positions: Iterator[str] | None = None
+        for key, word in arguments:
+            if key is not None:
+                field = self._by_spelling.get(key)
+            else:
+                if positions is None:
+                    order = self.cls.order(name, word)
+                    # Without keywords, required fields in front are filled first either way.
+                    required = self._required + name.required
+                    if "=" in text or order[: len(required)] != required:
+                        order = self._positions(name, order, arguments)
+                    positions = iter(order)
+                position = next(positions, "")
+                if word is None and position in name.refused:
+                    values[position] = None
+                    continue
+                field = self._by_spelling.get(position)
+            if field is None or field.name in values:
+                raise self._misplaced(name, arguments, len(values), field)
+            try:
+                if word is None:
+                    values[field.name] = self._default(name, field)
+                else:
+                    values[field.name] = field.parse(word, depth)
+            except DescriptionError as error:
+                raise _ArgumentError(len(values), error.problem, inner=error.position) from None
+            except ValueError as error:
+                raise self._wrong_value(name, arguments, len(values), field, str(error)) from None
+
+    def _default(self, name: Name, field: Field) -> Any:
+        """Give what an empty argument stands for."""
+        value = name.presets.get(field.name, field.default)
+        if value is REQUIRED or field.name in name.required:
+            raise ValueError
+        return value
+
+    def _positions(
+        self, name: Name, order: tuple[str, ...], arguments: Arguments
+    ) -> tuple[str, ...]:
+        """Give the fields that the positional arguments fill, in order."""
+        keys = [key for key, _ in arguments]
+        named = {self._by_spelling[key].name for key in keys if key in self._by_spelling}
+        needed = self._required + name.required
+        unfilled = tuple(each for each in order if each in needed and each not in named)
+        return unfilled if keys.count(None) <= len(unfilled) else order
+
+    def _read_wrapper(
+        self, text: str, name: Name, arguments: Arguments, values: dict[str, Any], depth: int
+    ) -> None:
+        """As `_read`, for a wrapper: its own arguments, then the description that it wraps."""
         assert self.rest is not None
-        count = next(
-            (index for index, (key, _) in enumerate(arguments) if key is None), len(arguments)
-        )
-        values, sources = self._values(name, arguments[:count])
+        count = next((at for at, (key, _) in enumerate(arguments) if key is None), len(arguments))
+        self._read(text, name, arguments[:count], values, depth)
         if count < len(arguments):
             start = scan(text)[count].start
-            sources[self.rest.name] = count
             try:
-                values[self.rest.name] = self.rest.type.parse(text[start:])
+                values[self.rest.name] = self.rest.parse(text[start:], depth)
             except DescriptionError as error:
                 raise DescriptionError(text, start + error.position, error.problem) from None
-        return values, sources
+
+    def _wrong_value(
+        self, name: Name, arguments: Arguments, index: int, field: Field, reason: str
+    ) -> _ArgumentError:
+        """Say what is wrong with the value of an argument."""
+        key, text = arguments[index]
+        positional = [at for at, (each, _) in enumerate(arguments) if each is None]
+        order = self._order(name, arguments)
+        if key is None and len(positional) > len(order):
+            # A colon too many is the likelier mistake, and puts every value in a wrong place.
+            return _ArgumentError(positional[len(order)], self._too_many(name, order), key=True)
+        if text is None:
+            return _ArgumentError(index, self._missing(name, field.name))
+        hidden = _after_secret(arguments, index)
+        return _ArgumentError(index, field.problem(text, reason, hidden=hidden))
+
+    def _misplaced(
+        self, name: Name, arguments: Arguments, index: int, field: Field | None
+    ) -> _ArgumentError:
+        """Say what is wrong with an argument that has no field, or whose field is filled already."""
+        key = arguments[index][0]
+        if field is not None:
+            named = [each for each, _ in arguments[: index + 1] if each in self._spellings(field)]
+            how = "twice" if len(named) > 1 else "by position and by name"
+            return _ArgumentError(index, f"{field.name} is given {how}", key=True)
+        if key is not None:
+            hidden = _after_secret(arguments, index)
+            return _ArgumentError(index, self._unknown(name, key, hidden=hidden), key=True)
+        order = self._order(name, arguments)
+        place = [at for at, (each, _) in enumerate(arguments) if each is None].index(index)
+        if place < len(order):
+            return _ArgumentError(index, self._unknown(name, order[place], hidden=False))
+        return _ArgumentError(index, self._too_many(name, order), key=True)
+
+    def _spellings(self, field: Field) -> tuple[str, ...]:
+        return (field.name, *field.spellings)
+
+    def _order(self, name: Name, arguments: Arguments) -> tuple[str, ...]:
+        first = next((text for key, text in arguments if key is None), None)
+        return self.cls.order(name, first)
+
+    def _too_many(self, name: Name, order: tuple[str, ...]) -> str:
+        count = _count(len(order), "positional argument")
+        takes = f"takes {count} ({', '.join(order)})" if order else "takes no positional arguments"
+        return f"{self._a(name)} {takes}; a value with ':' goes in brackets, as in [::1]"
 
     def _missing(self, name: Name, field: str) -> str:
-        return f"{_a(name.text)} {self.cls.role} needs {_a(field)}, as in {name.example}"
+        return f"{self._a(name)} needs {_a(field)}, as in {name.example}"
 
-    def _unknown(self, name: Name, key: str) -> str:
-        kind = f"{_a(name.text)} {self.cls.role}"
+    def _unknown(self, name: Name, key: str, *, hidden: bool) -> str:
         if key in name.refused:
-            return f"{kind} takes no {key!r}: {name.refused[key]}"
-        close = nearest(key, list(self._by_spelling))
-        own = ", ".join(each.name for each in self.fields if each is not self.rest)
-        return f"{kind} has no option {key!r}{close or f' (it has: {own})'}"
+            return f"{self._a(name)} takes no {key!r}: {name.refused[key]}"
+        own = [each.name for each in self._arguments]
+        right = nearest(key, list(self._by_spelling))
+        shown = f"option {shorten(key)}" if right or not hidden else "such option"
+        if not right:
+            right = f" (it has: {', '.join(own)})" if own else ": it has none"
+        return f"{self._a(name)} has no {shown}{right}"
+
+    def _a(self, name: Name) -> str:
+        return f"{_a(name.text)} {self.cls.role}"
 
 
-class _Wrong(Exception):
+class _ArgumentError(Exception):
     """A problem with the argument at an index, or, without one, with the end of the text."""
 
     def __init__(
@@ -429,19 +569,19 @@ class _Wrong(Exception):
         return DescriptionError(text, position, self.problem)
 
 
-def _parse_value(field: Field, text: str, index: int) -> Any:
-    try:
-        return field.parse(text)
-    except DescriptionError as error:
-        raise _Wrong(index, error.problem, inner=error.position) from None
-    except ValueError as error:
-        raise _Wrong(index, field.problem(text, str(error))) from None
+def _after_secret(arguments: Arguments, index: int) -> bool:
+    """Tell whether an argument may be a piece of a secret before it that has an unescaped colon."""
+    return any(key is not None and is_secret(key) for key, _ in arguments[:index])
 
 
-def _format(field: Field, value: Any, masked: bool) -> str:
-    if masked and isinstance(value, Spec):
-        return value.display()
-    return field.format(value)
+def _check_names(cls: type[Spec]) -> None:
+    for name in cls.names:
+        if not _NAME.fullmatch(name.text):
+            msg = f"{cls.__name__}: the name {name.text!r} is to be lower-case letters and digits"
+            raise TypeError(msg)
+    if cls.names[0].presets:
+        msg = f"{cls.__name__}: its first name, that of the canonical text, is to have no presets"
+        raise TypeError(msg)
 
 
 def _field(cls: type[Spec], field: dataclasses.Field[Any], hint: Any) -> Field:
@@ -458,9 +598,20 @@ def _field(cls: type[Spec], field: dataclasses.Field[Any], hint: Any) -> Field:
         field.name, type_, default, not field.kw_only, optional, help_.spellings, help_.text
     )
     if type_.expected == "a secret" and not (described.secret and field.kw_only):
-        msg = f"{where} is a secret: it is to be keyword-only, with 'password', 'passphrase', 'secret' or 'token' in its name"
+        msg = f"{where} is a secret: it is to be keyword-only, and its name to say so, as 'password' does"
         raise TypeError(msg)
+    _check_default(where, described)
     return described
+
+
+def _check_default(where: str, field: Field) -> None:
+    if field.required:
+        return
+    try:
+        field.check(field.default)
+    except ValueError:
+        msg = f"{where} has the default {field.default!r}, expected {field.expected}"
+        raise TypeError(msg) from None
 
 
 def _unfold(hint: Any) -> tuple[list[Any], bool, Any]:
@@ -498,8 +649,7 @@ def parse_client(text: str) -> ClientSpec:
         DescriptionError: The text is no description of a client.
         TypeError: ``text`` is not a ``str``.
     """
-    spec = _parse(text, "client")
-    assert isinstance(spec, ClientSpec)
+    spec: ClientSpec = _parse(text, "client")
     return spec
 
 
@@ -513,20 +663,23 @@ def parse_server(text: str) -> ServerSpec:
         DescriptionError: The text is no description of a server.
         TypeError: ``text`` is not a ``str``.
     """
-    spec = _parse(text, "server")
-    assert isinstance(spec, ServerSpec)
+    spec: ServerSpec = _parse(text, "server")
     return spec
 
 
-def _parse(text: str, role: str) -> Spec:
+def _parse(text: str, role: str, depth: int = 0) -> Any:
+    """Turn a description into a spec of a role, which is what the register gives for it."""
+    if depth > MOST_LEVELS:
+        raise DescriptionError(text, 0, f"is nested more than {MOST_LEVELS} levels deep")
     kind, arguments = split(text)
     cls, name = find(text, kind, role)
-    try:
-        return grammar(cls).parse(text, name, arguments)
-    except RecursionError:
-        raise DescriptionError(text, 0, "is nested too deeply") from None
+    return grammar(cls).parse(text, name, arguments, depth)
 
 
 def _a(word: str) -> str:
     """Put the indefinite article in front of a word, as it is spoken."""
     return f"an {word}" if word[0] in "aeio" or word in {"fd", "ssl"} else f"a {word}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

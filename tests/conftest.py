@@ -8,22 +8,26 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# The same examples at every run, and no limit on a slow machine.
+settings.register_profile("asyncendpoints", derandomize=True, deadline=None)
+settings.load_profile("asyncendpoints")
 
 #: Set to ``uvloop`` to run the suite on it.
 LOOP = os.environ.get("ASYNCENDPOINTS_TEST_LOOP", "asyncio")
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The event loop that the suite runs on."""
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Give the event loop that the suite runs on."""
     if LOOP == "uvloop":
         import uvloop
 
-        return uvloop.EventLoopPolicy()
-    return asyncio.DefaultEventLoopPolicy()
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture

@@ -4,13 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import socket
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, cast
 
-__all__ = ["Recorder", "open_descriptors"]
+from asyncendpoints.addresses import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Recorder", "black_hole", "no_descriptors_left", "open_descriptors", "warm_up"]
 
 
 def open_descriptors() -> int:
     """Count the open file descriptors of this process."""
     return len(os.listdir("/proc/self/fd"))
+
+
+@contextmanager
+def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[Address, socket.socket]]:
+    """Give an address of this machine that answers nothing, and the listener behind it.
+
+    Its backlog is full, and Linux then drops what comes. When one is accepted, the next gets through with the
+    repetition of its SYN, a second after the first.
+    """
+    with ExitStack() as stack:
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=0
+        )
+        stack.enter_context(listener)
+        stack.enter_context(socket.create_connection(listener.getsockname()[:2]))
+        yield Address.of(listener), listener
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Let the process open no descriptor."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def warm_up() -> None:
+    """Let the loop open what it opens only once: uvloop keeps a descriptor from its first transport on."""
+    one, other = socket.socketpair()
+    with one, other:
+        transport, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=one)
+        transport.abort()
+        await protocol.lost.wait()
 
 
 class Recorder(asyncio.Protocol):
@@ -25,8 +70,8 @@ class Recorder(asyncio.Protocol):
         self.error: Exception | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # Not a check: the transports of uvloop inherit from no class of asyncio.
+        self.transport = cast(asyncio.Transport, transport)
         self.made.set()
 
     def data_received(self, data: bytes) -> None:

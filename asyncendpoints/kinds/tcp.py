@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asyncendpoints.attempt import Attempt
     from asyncendpoints.listeners import Acceptor, Listener
 
-__all__ = ["Family", "TCPClient", "TCPServer", "bind_tcp", "reachable_host"]
+__all__ = ["Family", "PortServer", "TCPClient", "TCPServer", "bind_tcp", "reachable_host"]
 
 Family = Annotated[str, Choice("any", "ipv4", "ipv6")]
 
@@ -61,8 +61,52 @@ class TCPClient(ClientSpec):
         return await attempt.race(addresses, local)
 
 
+class PortServer(ServerSpec):
+    """The base of servers that listen on a TCP port, which have these fields."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def port(self) -> int: ...
+        @property
+        def interface(self) -> str | None: ...
+        @property
+        def backlog(self) -> int: ...
+        @property
+        def v6only(self) -> bool | None: ...
+        @property
+        def reuse_port(self) -> bool: ...
+
+    def beside(self, others: Sequence[ServerSpec]) -> ServerSpec:
+        """Leave IPv4 to another server on the same port that names an IPv4 address."""
+        if self.interface != "::" or self.v6only is not None:
+            return self
+        taken = any(
+            isinstance(other, PortServer)
+            and other.port == self.port
+            and other.interface is not None
+            and is_ipv4(other.interface)
+            for other in others
+        )
+        return replace(self, v6only=True) if taken else self  # type: ignore[type-var]  # subclasses are
+
+    def bind(self) -> list[Listener]:
+        return list(
+            bind_tcp(
+                self,
+                self.port,
+                self.interface,
+                self.backlog,
+                v6only=self.v6only,
+                reuse_port=self.reuse_port,
+            )
+        )
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class TCPServer(ServerSpec):
+class TCPServer(PortServer):
     """A listening TCP port; without an interface on IPv4 and IPv6."""
 
     names = (
@@ -81,30 +125,6 @@ class TCPServer(ServerSpec):
     _: KW_ONLY
     v6only: Annotated[YesNo | None, Help("keep an IPv6 socket from taking IPv4 too")] = None
     reuse_port: Annotated[YesNo, Help("share the port with other processes", "reusePort")] = False
-
-    def beside(self, others: Sequence[ServerSpec]) -> ServerSpec:
-        if self.interface != "::" or self.v6only is not None:
-            return self
-        taken = any(
-            isinstance(other, TCPServer)
-            and other.port == self.port
-            and other.interface is not None
-            and is_ipv4(other.interface)
-            for other in others
-        )
-        return replace(self, v6only=True) if taken else self
-
-    def bind(self) -> list[Listener]:
-        return list(
-            bind_tcp(
-                self,
-                self.port,
-                self.interface,
-                self.backlog,
-                v6only=self.v6only,
-                reuse_port=self.reuse_port,
-            )
-        )
 
     def client(self, address: Address, acceptor: Acceptor) -> ClientSpec:  # noqa: ARG002
         assert address.port is not None

@@ -8,10 +8,10 @@ which are read only when a name is unknown, or by `register`.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
 from typing import TYPE_CHECKING, TypeVar
 
-from asyncendpoints.errors import DescriptionError, nearest
+from asyncendpoints.errors import DescriptionError, nearest, shorten
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -51,26 +51,27 @@ _BUILT_IN: dict[str, dict[str, str]] = {
 #: What has been found so far: for each role, name to class and its Name.
 _found: dict[str, dict[str, tuple[type[Spec], Name]]] = {"client": {}, "server": {}}
 
+_VERBS = {"client": "connect", "server": "listen"}
+
 
 def register(cls: type[T]) -> type[T]:
     """Add a kind of one's own; a decorator for its class.
 
-    Names are not case-sensitive. A built-in name cannot be taken.
+    Names are not case-sensitive. A built-in name cannot be taken, nor one that another class has.
 
     Raises:
-        ValueError: A name of the class is taken by another class.
+        ValueError: A name of the class is taken.
         TypeError: The class does not follow the rules for specs.
     """
     from asyncendpoints.specs import grammar  # specs build on this module
 
     grammar(cls)
     for name in cls.names:
-        taken = name.text in _BUILT_IN[cls.role] or name.text in _found[cls.role]
-        if taken and _found[cls.role].get(name.text, (None,))[0] is not cls:
+        holder, _ = _found[cls.role].get(name.text, (None, None))
+        if holder is not cls and (holder or name.text in _BUILT_IN[cls.role]):
             msg = f"the {cls.role} kind {name.text!r} is taken"
             raise ValueError(msg)
-    for name in cls.names:
-        _found[cls.role][name.text] = (cls, name)
+    _remember(cls)
     return cls
 
 
@@ -86,59 +87,74 @@ def find(text: str, kind: str, role: str) -> tuple[type[Spec], Name]:
         DescriptionError: There is no such kind, or its package is broken.
     """
     found = _found[role].get(kind)
-    if found is None:
-        kind = kind.lower()
-        found = _found[role].get(kind)
-    if found is None:
-        place = _BUILT_IN[role].get(kind)
-        if place is not None:
-            module, _, attribute = place.partition(":")
-            cls = getattr(import_module(_KINDS + module), attribute)
+    if found is not None:
+        return found
+    kind = kind.lower()
+    if kind not in _found[role]:
+        if kind in _BUILT_IN[role]:
+            module, _, attribute = _BUILT_IN[role][kind].partition(":")
+            _remember(getattr(import_module(_KINDS + module), attribute))
         else:
-            cls = _plugged_in(text, kind, role)
-        name = next((each for each in cls.names if each.text == kind), cls.names[0])
-        found = _found[role][kind] = (cls, name)
-    return found
+            _plug_in(text, kind, role)
+    return _found[role][kind]
 
 
 def known(role: str) -> list[str]:
     """List the names of all kinds of a role, sorted; no kind is imported for it."""
-    return sorted({*_BUILT_IN[role], *_found[role], *(each.name for each in _plug_ins(role))})
+    plugged_in = (entry.name.lower() for entry, _ in _plug_ins(role))
+    return sorted({*_BUILT_IN[role], *_found[role], *plugged_in})
 
 
-def _plug_ins(role: str) -> list[EntryPoint]:
-    return list(entry_points(group=f"asyncendpoints.{role}s"))
+def _remember(cls: type[Spec]) -> None:
+    for name in cls.names:
+        _found[cls.role][name.text] = (cls, name)
 
 
-def _plugged_in(text: str, kind: str, role: str) -> type[Spec]:
-    """Load the kind of another package."""
-    from asyncendpoints.specs import Spec, grammar  # specs build on this module
+def _plug_ins(role: str) -> list[tuple[EntryPoint, str]]:
+    """List the entry points of other packages with the name of each package."""
+    found: list[tuple[EntryPoint, str]] = []
+    for package in distributions():
+        try:
+            entries = package.entry_points.select(group=f"asyncendpoints.{role}s")
+            found += [(entry, package.name) for entry in entries]
+        except Exception:  # noqa: BLE001, S112 - broken metadata, of a package that need not concern us
+            continue
+    return found
 
-    entry = next((each for each in _plug_ins(role) if each.name.lower() == kind), None)
-    if entry is None:
+
+def _plug_in(text: str, kind: str, role: str) -> None:
+    """Register the kind of another package."""
+    from asyncendpoints.specs import Spec  # specs build on this module
+
+    plug_in = next((each for each in _plug_ins(role) if each[0].name.lower() == kind), None)
+    if plug_in is None:
         raise DescriptionError(text, 0, _unknown(kind, role))
+    entry, package = plug_in
     try:
         cls = entry.load()
         if not (isinstance(cls, type) and issubclass(cls, Spec) and cls.role == role):
             msg = f"{entry.value} is no {role} spec"
-            raise TypeError(msg)  # noqa: TRY301 - reported with whatever else a package does wrong
-        grammar(cls)
+            raise TypeError(msg)
+        if kind not in (name.text for name in cls.names):
+            msg = f"{entry.value} does not have this name"
+            raise TypeError(msg)
+        register(cls)
     except Exception as error:
-        package = entry.dist.name if entry.dist else "an unknown package"
-        problem = f"the {role} kind {kind!r} of the package {package} is broken: {type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
+        problem = f"the {role} kind {kind!r} of the package {package} is broken: {reason}"
         raise DescriptionError(text, 0, problem) from error
-    return cls
 
 
 def _unknown(kind: str, role: str) -> str:
-    other = "server" if role == "client" else "client"
-    purpose = {"client": "connect", "server": "listen"}
-    if not kind:
-        return f"starts with a colon or is empty, expected the kind of a {role}, as in tcp"
-    if "=" in kind:
-        return f"starts with an argument, expected the kind of a {role} first, as in tcp:{kind}"
-    if kind in known(other):
-        return f"{kind!r} is a kind of {other}: it cannot {purpose[role]}"
+    """Say what is wrong with a first word that is no kind."""
     names = known(role)
     listed = ", ".join(names)
-    return f"no kind of {role} is called {kind!r}{nearest(kind, names) or f' (there are: {listed})'}"
+    if not kind:
+        return f"starts without a kind, expected one of {listed}"
+    if "=" in kind:
+        return f"starts with an argument, expected the kind of a {role} first, as in tcp:8080"
+    other = "server" if role == "client" else "client"
+    if kind in known(other):
+        return f"{kind!r} can only {_VERBS[other]}, expected one of {listed}"
+    right = nearest(kind, names) or f" (there are: {listed})"
+    return f"no kind of {role} is called {shorten(kind)}{right}"

@@ -1,0 +1,95 @@
+"""The checks of the project; ``nox -l`` lists them. Plain ``nox`` runs all but the benchmarks."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv" if shutil.which("uv") else "virtualenv"
+nox.options.sessions = ["lint", "types", "docs", "tests", "debug", "uvloop", "versions"]
+nox.options.reuse_existing_virtualenvs = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def _has(version: str) -> bool:
+    """Tell whether the machine has a Python; a version manager's stand-in may have nothing behind it."""
+    program = shutil.which(f"python{version}")
+    return program is not None and not subprocess.call(  # noqa: S603 - a fixed command
+        [program, "-c", ""], stderr=subprocess.DEVNULL
+    )
+
+
+THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+OTHER_PYTHONS = [
+    version for version in ("3.11", "3.12", "3.13") if version != THIS_PYTHON and _has(version)
+]
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    session.install("-q", *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Look for mistakes and for unformatted code."""
+    _install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package, its tests and this file."""
+    _install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning or a dead reference fails."""
+    _install(session, "docs")
+    session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "docs", "docs/_build/html")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests, and see that they reach every line and branch."""
+    _install(session, "tests")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    if not session.posargs:
+        session.run("coverage", "report")
+
+
+@nox.session
+def debug(session: nox.Session) -> None:
+    """Run the tests in asyncio's debug mode."""
+    _install(session, "tests")
+    session.run("python", "-X", "dev", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def uvloop(session: nox.Session) -> None:
+    """Run the tests on uvloop."""
+    _install(session, "tests")
+    session.run("pytest", *session.posargs, env={"ASYNCENDPOINTS_TEST_LOOP": "uvloop"})
+
+
+@nox.session(python=OTHER_PYTHONS)
+@nox.parametrize("loop", ["asyncio", "uvloop"])
+def versions(session: nox.Session, loop: str) -> None:
+    """Run the tests on the other Pythons that the machine has, each on both loops."""
+    _install(session, "tests")
+    session.run("pytest", *session.posargs, env={"ASYNCENDPOINTS_TEST_LOOP": loop})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against the peers; prints both sides and the ratio of each row."""
+    _install(session, "bench")
+    for name in session.posargs or ["parsing", "connecting", "accepting", "importing", "relaying"]:
+        session.run("python", f"benchmarks/{name}.py")

@@ -1,0 +1,1 @@
+"""Kinds of endpoints as a third party writes them."""

@@ -1,0 +1,337 @@
+"""The errors: what they inherit, what they keep, how they read, and that they keep secrets."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import pickle
+import socket
+import ssl
+
+import pytest
+from hypothesis import given
+
+from asyncendpoints.addresses import Address
+from asyncendpoints.errors import (
+    AddressInUseError,
+    AttemptFailure,
+    CertificateError,
+    ConnectError,
+    ConnectRefusedError,
+    ConnectTimeoutError,
+    DescriptionError,
+    EndpointError,
+    HandshakeError,
+    KeyFileError,
+    ListenError,
+    ResolveError,
+    SpecError,
+    TLSError,
+    is_secret,
+    mask,
+    nearest,
+    shorten,
+)
+from asyncendpoints.kinds.tcp import TCPClient, TCPServer
+from tests.strategies import arguments, descriptions
+
+CLIENT = TCPClient("example.org", 80)
+SERVER = TCPServer(80)
+PEER = Address(socket.AF_INET, ("192.0.2.1", 80))
+
+
+@pytest.mark.parametrize(
+    ("error", "caught_as"),
+    [
+        (DescriptionError, ValueError),
+        (SpecError, ValueError),
+        (ConnectError, OSError),
+        (ConnectRefusedError, ConnectionRefusedError),
+        (ConnectTimeoutError, TimeoutError),
+        (ResolveError, socket.gaierror),
+        (TLSError, ssl.SSLError),
+        (CertificateError, ssl.SSLCertVerificationError),
+        (ListenError, OSError),
+        (AddressInUseError, OSError),
+        (HandshakeError, EndpointError),
+        (KeyFileError, ValueError),
+    ],
+)
+def test_caught_as(error: type[Exception], caught_as: type[Exception]) -> None:
+    """Each error is caught as one of this library and as what a caller of asyncio catches already."""
+    assert issubclass(error, EndpointError)
+    assert issubclass(error, caught_as)
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        ConnectError,
+        ConnectRefusedError,
+        ConnectTimeoutError,
+        ResolveError,
+        TLSError,
+        CertificateError,
+    ],
+)
+def test_connect_error(cls: type[ConnectError]) -> None:
+    """A connect error names the endpoint and keeps stage, attempts and number, also through pickle."""
+    failure = AttemptFailure(PEER, ConnectionRefusedError(errno.ECONNREFUSED, "Refused"), 0.5)
+    error = cls(CLIENT, "connect", "it was refused", [failure], errno.ECONNREFUSED)
+    twin = copy.copy(error)
+    assert str(error) == str(twin) == "tcp:example.org:80: it was refused"
+    for each in (error, twin):
+        assert (each.endpoint, each.stage, each.errno) == (CLIENT, "connect", errno.ECONNREFUSED)
+        assert each.attempts == (failure,)
+
+
+@pytest.mark.parametrize("cls", [ListenError, AddressInUseError])
+def test_listen_error(cls: type[ListenError]) -> None:
+    """A listen error names the endpoint and gives the hint, also through pickle."""
+    error = cls(SERVER, "cannot listen", "ask somebody", errno.EACCES)
+    twin = pickle.loads(pickle.dumps(error))
+    assert str(error) == str(twin) == "tcp:80: cannot listen (ask somebody)"
+    assert (twin.endpoint, twin.hint, twin.errno) == (SERVER, "ask somebody", errno.EACCES)
+
+
+def test_listen_error_without_hint() -> None:
+    """Where there is no hint, there are no empty parentheses."""
+    assert str(ListenError(SERVER, "cannot listen")) == "tcp:80: cannot listen"
+
+
+def test_handshake_error() -> None:
+    """A handshake error names the peer."""
+    error = HandshakeError(PEER, "the client said nothing")
+    assert str(error) == "192.0.2.1:80: the client said nothing"
+
+
+def test_key_file_error() -> None:
+    """An error about a file of keys names the file."""
+    error = KeyFileError("k.pem", "it holds no key")
+    assert (error.path, error.problem, str(error)) == (
+        "k.pem",
+        "it holds no key",
+        "k.pem: it holds no key",
+    )
+
+
+def test_spec_error() -> None:
+    """A spec error keeps the field and reads as its problem."""
+    error = SpecError("port", "port is 'x', expected a number")
+    assert (error.field, str(error)) == ("port", "port is 'x', expected a number")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ECONNREFUSED, "Connection refused"), "connection refused"),
+        (OSError("something odd"), "something odd"),
+        (TimeoutError(), "timeouterror"),
+    ],
+)
+def test_attempt_failure(error: OSError, text: str) -> None:
+    """A failed attempt reads as its address and what the system said, without the number."""
+    assert str(AttemptFailure(PEER, error, 0.1)) == f"192.0.2.1:80: {text}"
+
+
+def message(text: str, position: int) -> list[str]:
+    """Give the lines of a description error whose problem is ``p``."""
+    return str(DescriptionError(text, position, "p")).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "lines"),
+    [
+        ("tcp:80", 4, ["tcp:80: p", "  tcp:80", "      ^"]),
+        ("tcp", 3, ["tcp: p", "  tcp", "     ^"]),
+        ("", 0, ["empty text: p", "  ", "  ^"]),
+        ("tcp:é:80", 6, ["tcp:é:80: p", "  tcp:é:80", "        ^"]),
+        ("tcp:e\u0301:80", 7, ["tcp:e\u0301:80: p", "  tcp:e\u0301:80", "        ^"]),
+        ("tcp:例:80", 6, ["tcp:例:80: p", "  tcp:例:80", "         ^"]),
+        ("tcp:\n:80", 6, ["tcp:\\n:80: p", "  tcp:\\n:80", "         ^"]),
+        ("\x1b[0m:80", 5, ["\\x1b[0m:80: p", "  \\x1b[0m:80", "          ^"]),
+        ("a:\ud800:b", 4, ["a:\\ud800:b: p", "  a:\\ud800:b", "           ^"]),
+    ],
+)
+def test_description_error(text: str, position: int, lines: list[str]) -> None:
+    """The message shows the text with a caret under the place, whatever characters it has."""
+    assert message(text, position) == lines
+
+
+@pytest.mark.parametrize("position", [0, 100, 5000, 10_000])
+def test_long_description_error(position: int) -> None:
+    """Of a long text, what is around the place is shown."""
+    _, shown, caret = message("ab" * 5000, position)
+    assert len(shown) <= 2 + 162
+    assert 2 <= caret.index("^") <= len(shown)
+    assert "…" in shown
+
+
+def test_long_description_error_at_its_place() -> None:
+    """The caret of a long text stands under the character that it is about."""
+    _, shown, caret = message("a" * 1000 + "!" + "a" * 1000, 1000)
+    assert shown[caret.index("^")] == "!"
+
+
+def test_description_error_keeps_everything() -> None:
+    """The text and the place are there for programs, and come through pickle."""
+    error = pickle.loads(pickle.dumps(DescriptionError("tcp:x", 4, "p")))
+    assert (error.text, error.position, error.problem) == ("tcp:x", 4, "p")
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("a:password=hunter2", "a:password=***"),
+        ("a:password=hunter2:b=c", "a:password=***:b=c"),
+        ("a:b=c:PassWord=hunter2", "a:b=c:PassWord=***"),
+        ("a:proxy_password=hunter2", "a:proxy_password=***"),
+        ("a:passphrase=hunter2:b=c:token=hunter2", "a:passphrase=***:b=c:token=***"),
+        # Names that are nearly those of a secret.
+        ("a:pasword=hunter2", "a:pasword=***"),
+        ("a:pass=hunter2", "a:pass=***"),
+        ("a:pwd=hunter2", "a:pwd=***"),
+        ("a:tokn=hunter2", "a:tokn=***"),
+        (r"a:p\a\s\s\w\o\r\d=hunter2", r"a:p\a\s\s\w\o\r\d=***"),
+        # Values with escapes, brackets and equals signs.
+        (r"a:password=hunter2\:hunter2:b=c", "a:password=***:b=c"),
+        (r"a:password=\[hunter2:b=c", "a:password=***"),
+        (r"a:password=x\:b=hunter2:c=d", "a:password=***:c=d"),
+        ("a:password=[hunter2:hunter2=]:b=c", "a:password=***:b=c"),
+        ("a:password=hunter2=hunter2:b=c", "a:password=***:b=c"),
+        ("a:password=hunter2==:b=c", "a:password=***:b=c"),
+        # Nested in brackets, in escapes, and in both.
+        ("a:x=[b:password=hunter2]:c=d", "a:x=[b:password=***]:c=d"),
+        ("a:x=[b:y=[c:password=hunter2]]", "a:x=[b:y=[c:password=***]]"),
+        ("a:[b:y=[c:password=hunter2]:d=e]:f=g", "a:[b:y=[c:password=***]:d=e]:f=g"),
+        ("[password=hunter2]", "[password=***]"),
+        (r"a:x=b\:password=hunter2:c=d", r"a:x=b\:password=***:c=d"),
+        (r"a:x=b\:password=hunter2\:y=z:c=d", r"a:x=b\:password=***\:y=z:c=d"),
+        (r"a:b\:password\=hunter2:c=d", r"a:b\:password\=***:c=d"),
+        (r"a:x=b\:y=c\\\:password=hunter2\\\:hunter2:d=e", r"a:x=b\:y=c\\\:password=***:d=e"),
+        (r"a:x=b\:password=hunter2\\\:hunter2\:y=z", r"a:x=b\:password=***\:y=z"),
+        (r"a:x=[b:password=hunter2\:hunter2]:c=d", "a:x=[b:password=***]:c=d"),
+        # Texts that are wrong, where the secret may go on.
+        ("a:password=hunter2:hunter2:b=c", "a:password=***:b=c"),
+        ("a:password=hunter2:hunter2", "a:password=***"),
+        ("a:password=hunter2:hunter2==", "a:password=***"),
+        ("a:password=[hunter2:b=c", "a:password=***"),
+        ("a:password=[hunter2]hunter2:b=c", "a:password=***:b=c"),
+        ("a:password=hunter2]hunter2:b=c", "a:password=***:b=c"),
+        ("a:x=[b:password=hunter2]hunter2]:c=d", "a:x=[b:password=***]:c=d"),
+        ("a:x=[b:password=hunter2:c=d", "a:x=[b:password=***:c=d"),
+        ("a:password=hunter2\\", "a:password=***"),
+        ("password=hunter2", "password=***"),
+        ("a:x=password=hunter2", "a:x=password=***"),
+        ("a:x=[b]password=hunter2", "a:x=[b]password=***"),
+        # What is no secret stays.
+        ("a:password=:b=c", "a:password=:b=c"),
+        ("a:password=", "a:password="),
+        ("a:password", "a:password"),
+        ("a:path=b:host=c:bind_address=d", "a:path=b:host=c:bind_address=d"),
+        ("a:x=[b:y=z]:private_key=k.pem", "a:x=[b:y=z]:private_key=k.pem"),
+        ("", ""),
+    ],
+)
+def test_mask(text: str, masked: str) -> None:
+    """A secret is hidden at any depth of nesting, and rather too much than too little of a wrong text."""
+    assert mask(text)[0] == masked
+    assert SECRET not in masked
+
+
+@pytest.mark.parametrize(
+    ("position", "moved"), [(0, 0), (11, 11), (12, 11), (17, 11), (18, 14), (19, 15), (22, 18)]
+)
+def test_mask_moves_the_place(position: int, moved: int) -> None:
+    """A place after a secret moves with the text, and one inside stands at its start."""
+    assert mask("a:password=hunter2:b=c", position) == ("a:password=***:b=c", moved)
+
+
+def test_masked_message() -> None:
+    """Neither the message nor the repr of a wrong description shows its secrets."""
+    error = DescriptionError("a:x=[b:password=hunter2]:c=d", 25, "p")
+    lines = ["a:x=[b:password=***]:c=d: p", "  a:x=[b:password=***]:c=d", " " * 23 + "^"]
+    assert str(error).split("\n") == lines
+    assert repr(error) == "DescriptionError('a:x=[b:password=***]:c=d', 25, 'p')"
+
+
+def test_masked_message_of_a_long_text() -> None:
+    """A secret that is longer than what is looked at is hidden too."""
+    text = "a:" + "b" * 4000 + ":password=" + "hunter2" * 1000
+    assert SECRET not in str(DescriptionError(text, 4100, "p"))
+
+
+@given(arguments(), arguments())
+def test_mask_any_text(before: str, after: str) -> None:
+    """Whatever surrounds it, a quoted secret is hidden, and every place stays inside the text."""
+    text = f"{before}:password=[hunter2]:{after}"
+    for position in range(len(text) + 1):
+        masked, moved = mask(text, position)
+        assert 0 <= moved <= len(masked)
+    assert SECRET not in masked
+
+
+@given(descriptions())
+def test_message_of_any_text(text: str) -> None:
+    """Every message has three lines that can be printed, with the caret inside or just behind the text."""
+    for position in (0, len(text) // 2, len(text)):
+        first, shown, caret = message(text, position)
+        (first + shown).encode()
+        assert caret.strip() == "^"
+
+
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [
+        ("password", True),
+        ("PASSWD", True),
+        ("api_token", True),
+        ("client_secret", True),
+        ("passwort", True),
+        ("psk", True),
+        ("path", False),
+        ("private_key", False),
+        ("host", False),
+        ("backlog", False),
+        ("pin", False),
+        ("x" * 5000, False),
+        ("", False),
+    ],
+)
+def test_is_secret(key: str, secret: bool) -> None:
+    """A name is that of a secret if it contains a word for one, or nearly is one."""
+    assert is_secret(key) is secret
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("tpc", " (did you mean 'tcp'?)"),
+        ("TCP", " (did you mean 'tcp'?)"),
+        ("bindaddress", " (did you mean 'bindAddress'?)"),
+        ("zzz", ""),
+        ("", ""),
+    ],
+)
+def test_nearest(word: str, hint: str) -> None:
+    """A known word that is close is proposed, in its own letters."""
+    assert nearest(word, ["tcp", "unix", "bindAddress"]) == hint
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("x", "'x'"),
+        ("\n", "'\\n'"),
+        ("x" * 78, "'" + "x" * 78 + "'"),
+        ("x" * 79, "'" + "x" * 78 + "…"),
+        ("\n" * 10**6, "'" + "\\n" * 39 + "…"),
+        (5, "5"),
+    ],
+)
+def test_shorten(value: object, shown: str) -> None:
+    """The repr of a value is cut to 80 characters."""
+    assert shorten(value) == shown

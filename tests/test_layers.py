@@ -1,0 +1,121 @@
+"""The direction of imports: pure before I/O, and nothing below the kinds knows what is above them."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import asyncendpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(asyncendpoints.__file__).parent
+
+#: Turn text into values and back, and do no more.
+PURE = {"description", "specs", "fields", "errors", "addresses", "events"}
+
+#: What reaches outside of the process, or waits for something.
+IO = {
+    "asyncio",
+    "socket",
+    "ssl",
+    "selectors",
+    "subprocess",
+    "threading",
+    "os",
+    "io",
+    "random",
+    "time",
+}
+
+#: Exceptions that errors of this package inherit.
+EXCEPTIONS = {"socket.gaierror", "ssl.SSLError", "ssl.SSLCertVerificationError"}
+
+#: What connects and listens: it reaches a kind through its spec only, and no kind knows it.
+TOP = {"connecting", "listening", "server", "streams", "relaying", "cli", "__main__"}
+
+
+@cache
+def modules() -> dict[str, set[str]]:
+    """Give the modules of the package and what each imports when it runs."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = set(imports(ast.parse(path.read_text())))
+    return found
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Name everything that a module imports, in functions too, but for ``if TYPE_CHECKING``."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                continue
+            case ast.Import():
+                yield from (each.name for each in node.names)
+            case ast.ImportFrom(level=0):
+                yield from (f"{node.module}.{each.name}" for each in node.names)
+        yield from imports(node)
+
+
+def inner(names: set[str]) -> set[str]:
+    """Give the modules of this package among what is imported, without the package's name."""
+    prefix = "asyncendpoints."
+    own = {each.removeprefix(prefix) for each in names if each.startswith(prefix)}
+    return {each for each in modules() if each in own or any(n.startswith(f"{each}.") for n in own)}
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_pure_modules_do_no_io(name: str) -> None:
+    """A pure module imports nothing that reaches outside of the process."""
+    named = modules()[name] - (EXCEPTIONS if name == "errors" else set())
+    assert not {each for each in named if each.split(".")[0] in IO}
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_pure_modules_stay_among_themselves(name: str) -> None:
+    """A pure module imports pure ones only; specs also asks the register of kinds."""
+    allowed = PURE | ({"registry"} if name == "specs" else set())
+    # A spec without an acceptor of its own gets the plain one when it listens.
+    deferred = {"listeners"} if name == "specs" else set()
+    assert inner(modules()[name]) <= allowed | deferred
+
+
+@pytest.mark.parametrize("name", sorted(each for each in modules() if each.startswith("kinds")))
+def test_kinds_do_not_import_upwards(name: str) -> None:
+    """A kind imports neither what connects nor what listens."""
+    assert not {each for each in inner(modules()[name]) if each.split(".")[0] in TOP}
+
+
+def test_nothing_below_the_kinds_imports_upwards() -> None:
+    """What is neither a kind nor above the kinds imports neither a kind nor what is above."""
+    upwards = {
+        (name, each)
+        for name, imported in modules().items()
+        if name.split(".")[0] not in {*TOP, "kinds", "apps", "testing", "dns", ""}
+        for each in inner(imported)
+        if each.split(".")[0] in {*TOP, "kinds"}
+    }
+    assert not upwards
+
+
+def test_modules_and_public_names_differ() -> None:
+    """No module has the name of something public, which importing the module would hide."""
+    assert not set(modules()) & set(asyncendpoints.__all__)
+
+
+def test_walker_sees_what_it_should() -> None:
+    """Imports in functions and classes are seen, those for type checkers are not."""
+    source = (
+        "import a.b, c\n"
+        "if TYPE_CHECKING:\n    import d\n"
+        "def f():\n    from e import g as h\n"
+        "class C:\n    from i.j import k\n"
+        "if x:\n    import l\n"
+    )
+    assert set(imports(ast.parse(source))) == {"a.b", "c", "e.g", "i.j.k", "l"}
