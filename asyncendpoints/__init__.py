@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asyncendpoints.errors import DescriptionError as DescriptionError
     from asyncendpoints.errors import EndpointError as EndpointError
     from asyncendpoints.errors import HandshakeError as HandshakeError
+    from asyncendpoints.errors import KeyFileError as KeyFileError
     from asyncendpoints.errors import ListenError as ListenError
     from asyncendpoints.errors import ResolveError as ResolveError
     from asyncendpoints.errors import SpecError as SpecError
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from asyncendpoints.specs import ServerSpec as ServerSpec
     from asyncendpoints.specs import parse_client as parse_client
     from asyncendpoints.specs import parse_server as parse_server
+    from asyncendpoints.streams import HandlerServer as HandlerServer
     from asyncendpoints.streams import StreamServer as StreamServer
 
 #: The module of each public name.
@@ -74,8 +76,8 @@ _MODULES = {
         "connecting": "connect open_connection",
         "description": "quote",
         "errors": "AddressInUseError AttemptFailure CertificateError ConnectError ConnectRefusedError "
-        "ConnectTimeoutError DescriptionError EndpointError HandshakeError ListenError ResolveError "
-        "SpecError TLSError",
+        "ConnectTimeoutError DescriptionError EndpointError HandshakeError KeyFileError ListenError "
+        "ResolveError SpecError TLSError",
         "events": "AttemptAbandoned AttemptFailed AttemptStarted Connected Event HandshakeFailed "
         "HandshakeFinished HandshakeStarted LookupFailed LookupFinished LookupStarted",
         "kinds.adopted": "FDClient FDServer SystemdServer",
@@ -88,7 +90,7 @@ _MODULES = {
         "registry": "register",
         "server": "Limits Server Stats",
         "specs": "ClientSpec ServerSpec parse_client parse_server",
-        "streams": "StreamServer",
+        "streams": "HandlerServer StreamServer",
     }.items()
     for name in names.split()
 }

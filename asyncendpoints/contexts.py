@@ -10,6 +10,7 @@ import _ssl
 import logging
 import os
 import ssl
+from contextlib import suppress
 import stat
 import tempfile
 from dataclasses import dataclass, field
@@ -104,6 +105,8 @@ def _client_context(
         context = ssl.create_default_context(cadata=roots)
     except ssl.SSLError as error:
         raise KeyFileError(str(terms.trust_roots), _reason(error)) from error
+    # A common name is no host name. Source: RFC 9525, section 6.
+    context.hostname_checks_common_name = False
     if not terms.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -121,9 +124,10 @@ class _Observed(ssl.SSLObject):
         try:
             super().do_handshake()
         except ssl.SSLCertVerificationError as error:
-            # SSLObject has this method from 3.13 on only, and what is below it on every version.
-            chain = self._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
-            error.peer_chain = [each.public_bytes(_ssl.ENCODING_DER) for each in chain]  # type: ignore[attr-defined]
+            # SSLObject has this method from 3.13 on only, and what is below it on every version so far.
+            with suppress(AttributeError):
+                chain = self._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+                error.peer_chain = [each.public_bytes(_ssl.ENCODING_DER) for each in chain]  # type: ignore[attr-defined]
             raise
 
 

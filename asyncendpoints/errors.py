@@ -321,7 +321,7 @@ def _secret_end(text: str, key: int, start: int) -> int:
             depth -= 1
         elif match[0] == "]":
             after = _closed(text, place, enclosing)
-            if enclosing and (after == len(text) or _NEXT_KEY.match(text, after)):
+            if after == len(text) or _NEXT_KEY.match(text, after):
                 return place
         elif not depth and _NEXT_KEY.match(text, place):
             escapes = _backslashes(text, place)

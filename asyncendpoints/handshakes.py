@@ -89,8 +89,8 @@ def certificate_problem(
     if not chain:
         return f"the certificate of the server is not accepted: {_lower(error.verify_message)}"
     leaf = chain[0]
-    trust = f"trust_roots=FILE trusts its issuer, pin={leaf.pin} this key alone"
-    around = f"pin={leaf.pin} or verify=no goes without"
+    trust = f"trust_roots=FILE trusts its issuer, pin={leaf.pin}, if that is its key, trusts this key alone"
+    around = f"pin={leaf.pin}, if that is its key, or verify=no goes without"
     if code in _WRONG_NAME:
         wanted = f"not for {hostname} (hostname=NAME checks another name)"
         return f"the certificate is for {_names(leaf)}, {wanted}"

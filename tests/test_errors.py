@@ -168,9 +168,10 @@ def test_long_description_error(position: int) -> None:
 
 
 def test_long_description_error_at_its_place() -> None:
-    """The caret of a long text stands under the character that it is about."""
+    """The caret of a long text stands under the character that it is about, in the middle."""
     _, shown, caret = message("a" * 1000 + "!" + "a" * 1000, 1000)
     assert shown[caret.index("^")] == "!"
+    assert shown == f"  …{'a' * 80}!{'a' * 79}…"
 
 
 def test_description_error_keeps_everything() -> None:

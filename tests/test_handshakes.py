@@ -118,19 +118,25 @@ def test_problem_is_said_in_words(error: OSError, problem: str) -> None:
         (
             10,
             replace(LEAF, not_after=datetime(2030, 2, 3, tzinfo=UTC)),
-            "the certificate expired on 2030-02-03 (pin=sha256/P or verify=no goes without)",
+            (
+                "the certificate expired on 2030-02-03 "
+                "(pin=sha256/P, if that is its key, or verify=no goes without)"
+            ),
         ),
         (
             9,
             replace(LEAF, not_before=datetime(2030, 7, 1, tzinfo=UTC)),
-            "the certificate is not valid before 2030-07-01 (pin=sha256/P or verify=no goes without)",
+            (
+                "the certificate is not valid before 2030-07-01 "
+                "(pin=sha256/P, if that is its key, or verify=no goes without)"
+            ),
         ),
         (
             18,
             LEAF,
             (
                 "the certificate is self-signed (trust_roots=FILE trusts its issuer, "
-                "pin=sha256/P this key alone, verify=no anything)"
+                "pin=sha256/P, if that is its key, trusts this key alone, verify=no anything)"
             ),
         ),
         (
@@ -138,7 +144,7 @@ def test_problem_is_said_in_words(error: OSError, problem: str) -> None:
             LEAF,
             (
                 "the issuer of the certificate is not trusted here: CN=authority (trust_roots=FILE trusts "
-                "its issuer, pin=sha256/P this key alone, verify=no anything)"
+                "its issuer, pin=sha256/P, if that is its key, trusts this key alone, verify=no anything)"
             ),
         ),
         (
@@ -146,7 +152,7 @@ def test_problem_is_said_in_words(error: OSError, problem: str) -> None:
             LEAF,
             (
                 "the certificate of the server is not accepted: something is Wrong "
-                "(pin=sha256/P or verify=no goes without)"
+                "(pin=sha256/P, if that is its key, or verify=no goes without)"
             ),
         ),
     ],

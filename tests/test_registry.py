@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asyncendpoints
+from asyncendpoints import registry
 from asyncendpoints.errors import DescriptionError
 from asyncendpoints.registry import find, known, register
 from asyncendpoints.specs import ClientSpec, Name, ServerSpec, parse_client, parse_server
@@ -265,6 +266,13 @@ def test_taken_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"^the client kind '{name}' is taken$"):
         register(thief)
     assert "mine2" not in known("client")
+
+
+def test_taken_name_of_a_kind_that_was_not_used() -> None:
+    """Nor can a built-in name be taken before its kind is first asked for."""
+    registry._found["client"].clear()
+    with pytest.raises(ValueError, match="^the client kind 'tcp' is taken$"):
+        register(one_named("tcp"))
 
 
 def test_roles_have_names_of_their_own() -> None:

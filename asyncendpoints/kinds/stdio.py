@@ -247,7 +247,8 @@ class Pump:
             except OSError:
                 data = b""
             if not data:
-                with suppress(OSError):
+                # A loop does not watch a connection that has received all: a reset is to come first.
+                if not self._is_broken():
                     self._bridge.shutdown(socket.SHUT_WR)
                 return
             if not self._send(data):
@@ -272,6 +273,12 @@ class Pump:
             except OSError:
                 return False
         return True
+
+    def _is_broken(self) -> bool:
+        """Tell whether stdout has lost its reader, as a terminal that was hung up."""
+        waiting = select.poll()
+        waiting.register(self._stdout, 0)
+        return not self._is_one_socket and bool(waiting.poll(0))
 
     def _carry_out(self) -> None:
         """Write what the connection writes to stdout, until either has ended."""

@@ -423,7 +423,7 @@ async def test_socketpair() -> None:
 
 
 async def test_terminal() -> None:
-    """A terminal works, and its hang-up is the end."""
+    """A terminal works, and its hang-up is a reset."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     pump = Pump(slave, slave)
@@ -437,6 +437,7 @@ async def test_terminal() -> None:
     await finished(pump)
     os.close(slave)
     assert protocol.received == b"question"
+    assert isinstance(protocol.error, ConnectionResetError)
 
 
 async def test_input_error(tmp_path: Path, pair: Pair) -> None:

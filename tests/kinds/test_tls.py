@@ -73,6 +73,14 @@ def open_sockets() -> int:
     return sum(os.path.islink(each) and os.readlink(each).startswith("socket:") for each in paths)
 
 
+async def test_a_common_name_is_no_host_name(tmp_path: Path) -> None:
+    """A certificate that names its host in the subject alone is refused (RFC 9525, section 6)."""
+    async with serving(tmp_path, ROOT.issue(subject="localhost")) as server:
+        text = f"tls:127.0.0.1:{server.port}:hostname=localhost:trust_roots={roots(tmp_path)}"
+        with pytest.raises(CertificateError, match="not for localhost"):
+            await connect(text, Recorder)
+
+
 def roots(tmp_path: Path) -> str:
     """Write the file of the root that the tests trust."""
     return write(tmp_path / "roots.pem", ROOT.pem)
