@@ -65,7 +65,7 @@ SECRET_NAME = re.compile(r"pass(?:word|phrase|wd)|secret|token", re.IGNORECASE)
 _SECRET_WORDS = ("password", "passphrase", "passwd", "pass", "pwd", "psk", "secret", "token")
 
 #: The key of an argument at any depth of nesting, with the backslashes that belong to that depth.
-_KEY = re.compile(r"[^:=\[\]]+=")
+_KEY = re.compile(r"(?<![^:=\[\]])[^:=\[\]]+=")
 _BREAK = re.compile(r"[:\[\]]")
 #: A colon and the key after it. What ends in ``=`` is no key: secrets in base 64 do.
 _NEXT_KEY = re.compile(r":[A-Za-z_][A-Za-z0-9_]*\\*=(?![=:\]]|$)")
@@ -260,8 +260,8 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 
 def shorten(value: object) -> str:
-    """Give the ``repr`` of a value in at most 80 characters."""
-    shown = repr(value[:_WIDEST] if isinstance(value, str) else value)
+    """Give the ``repr`` of a value in at most 80 characters; secrets in a text are masked."""
+    shown = repr(mask(value[:_WIDEST])[0] if isinstance(value, str) else value)
     return shown if len(shown) <= 80 else f"{shown[:79]}…"
 
 

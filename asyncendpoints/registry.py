@@ -8,7 +8,6 @@ which are read only when a name is unknown, or by `register`.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import distributions
 from typing import TYPE_CHECKING, TypeVar
 
 from asyncendpoints.errors import DescriptionError, nearest, shorten
@@ -112,6 +111,8 @@ def _remember(cls: type[Spec]) -> None:
 
 def _plug_ins(role: str) -> list[tuple[EntryPoint, str]]:
     """List the entry points of other packages with the name of each package."""
+    from importlib.metadata import distributions  # slow to import, and hardly ever needed
+
     found: list[tuple[EntryPoint, str]] = []
     for package in distributions():
         try:

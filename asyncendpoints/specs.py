@@ -32,7 +32,6 @@ from asyncendpoints.errors import (
     DescriptionError,
     SpecError,
     is_secret,
-    mask,
     nearest,
     shorten,
 )
@@ -278,8 +277,7 @@ class Field:
         """
         if hidden or self.secret:
             return f"{self.name} is ***, expected {self.expected}"
-        shown = shorten(mask(value)[0] if isinstance(value, str) else value)
-        return f"{self.name} is {shown}, {reason or f'expected {self.expected}'}"
+        return f"{self.name} is {shorten(value)}, {reason or f'expected {self.expected}'}"
 
     @property
     def _writes_none(self) -> bool:
@@ -301,6 +299,7 @@ class Inner:
 
     def parse(self, text: str, depth: int = 0) -> Spec:
         spec: Spec = _parse(text, self.role, depth)
+        self.check(spec)
         return spec
 
     def format(self, value: Spec) -> str:
@@ -309,6 +308,11 @@ class Inner:
     def check(self, value: Spec) -> None:
         if not isinstance(value, Spec) or value.role != self.role:
             msg = f"expected the spec of a {self.role}"
+            raise ValueError(msg)
+        given = (field.name for field, _ in grammar(type(value)).given(value))
+        if self.role == "client" and not self.rest and "timeout" in given:
+            # That of the outermost client covers all stages: this one would be without effect.
+            msg = "which has a timeout: it belongs to the outermost endpoint"
             raise ValueError(msg)
 
 

@@ -55,7 +55,9 @@ class StreamServer(Server):
         self._update()
 
     def _has_room(self) -> bool:
-        return len(self._streams) < _UNCLAIMED and super()._has_room()
+        # Each handshake is to give a stream.
+        unclaimed = len(self._streams) + len(self._opening)
+        return unclaimed < _UNCLAIMED and super()._has_room()
 
     def close(self) -> None:
         super().close()

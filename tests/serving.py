@@ -13,6 +13,7 @@ from asyncendpoints.kinds.tcp import TCPServer
 from asyncendpoints.listeners import Connection, tracked
 from asyncendpoints.server import Bound, Limits, Server
 from asyncendpoints.transports import adopt
+from tests.conftest import LOOP
 from tests.support import Recorder
 
 if TYPE_CHECKING:
@@ -21,17 +22,27 @@ if TYPE_CHECKING:
     from asyncendpoints.errors import HandshakeError
 
 __all__ = [
+    "TASK_FACTORIES",
     "FakeAcceptor",
     "FakeListener",
     "Visitor",
     "Visits",
     "bound",
+    "complaints",
+    "leave",
     "make_server",
     "turns",
     "until",
+    "visit",
 ]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+#: Factories of tasks to run a test with: the loop's own, and the eager one where there is one that fits the
+#: loop.
+TASK_FACTORIES = [None]
+if LOOP == "asyncio" and hasattr(asyncio, "eager_task_factory"):
+    TASK_FACTORIES.append(asyncio.eager_task_factory)
 
 PEER = ("192.0.2.1", 50000)
 
@@ -179,3 +190,22 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something is so that nothing announces."""
     while not condition():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
+
+
+async def visit(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect as a client."""
+    return await asyncio.open_connection("127.0.0.1", server.port)
+
+
+async def leave(*writers: asyncio.StreamWriter) -> None:
+    """Disconnect, and wait for the end of it."""
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
+
+
+def complaints() -> list[dict[str, Any]]:
+    """Collect what the loop's exception handler is called with."""
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    return heard

@@ -40,9 +40,9 @@ def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[Address
 
 @contextmanager
 def no_descriptors_left() -> Iterator[None]:
-    """Let the process open no descriptor."""
+    """Let the process open no descriptor: the one number that is allowed is taken."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
     try:
         yield
     finally:

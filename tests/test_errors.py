@@ -329,6 +329,7 @@ def test_nearest(word: str, hint: str) -> None:
         ("\n", "'\\n'"),
         ("x" * 78, "'" + "x" * 78 + "'"),
         ("x" * 79, "'" + "x" * 78 + "…"),
+        ("a:password=hunter2", "'a:password=***'"),
         ("\n" * 10**6, "'" + "\\n" * 39 + "…"),
         (5, "5"),
     ],

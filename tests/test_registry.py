@@ -271,7 +271,7 @@ def test_taken_name(name: str) -> None:
 def test_taken_name_of_a_kind_that_was_not_used() -> None:
     """Nor can a built-in name be taken before its kind is first asked for."""
     registry._found["client"].clear()
-    with pytest.raises(ValueError, match="^the client kind 'tcp' is taken$"):
+    with pytest.raises(ValueError, match=r"^the client kind 'tcp' is taken$"):
         register(one_named("tcp"))
 
 

@@ -316,6 +316,28 @@ def failure(parse: Callable[[str], Spec], text: str) -> DescriptionError | None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 200_000,
+        ":" * 200_000,
+        "tcp:" + "[" * 200_000,
+        "tcp:" + "\\" * 200_001,
+        "tcp:" + r"\:" * 100_000,
+        "tcp:x:" + "9" * 200_000,
+        "tcp:" + "a." * 100_000 + ":80",
+        "tcp:" + "ä" * 200_000 + ":80",
+        "tcp:x:80:" + "p" * 200_000 + "=1",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_long_texts(text: str) -> None:
+    """The work grows with the length of a wrong text, not with its square."""
+    error = failure(parse_client, text)
+    assert error is not None
+    assert len(str(error)) < 600
+
+
+@pytest.mark.parametrize(
     ("spec", "text"),
     [
         (TCPClient("x", 80), "tcp:x:80"),
@@ -667,3 +689,12 @@ async def test_client_base() -> None:
     with pytest.raises(ConnectError) as caught:
         await connect(spec, asyncio.Protocol)
     assert str(caught.value) == "hop:x: a hop client has no plain socket to build on"
+
+
+def test_a_timeout_inside_is_refused() -> None:
+    """The outermost timeout covers all stages; one further in would be without effect."""
+    text = "hop:a:endpoint=[tcp:b:1:timeout=5]"
+    with registered(HopClient), pytest.raises(DescriptionError) as caught:
+        parse_client(text)
+    assert caught.value.position == text.index("tcp")
+    assert "it belongs to the outermost endpoint" in caught.value.problem

@@ -35,6 +35,7 @@ __all__ = [
     "PassedDescriptor",
     "SystemdServer",
     "adopt_listener",
+    "adopt_listeners",
     "parse_listen_variables",
     "passed_descriptors",
     "select",
@@ -126,13 +127,7 @@ class SystemdServer(ServerSpec):
             raise SpecError("name", "index and name are both given, expected one of them")
 
     def bind(self) -> list[Listener]:
-        with ExitStack() as opened:
-            listeners: list[Listener] = [
-                opened.enter_context(adopt_listener(self, each.fd, self.domain))
-                for each in select(self, _activation.take())
-            ]
-            opened.pop_all()
-        return listeners
+        return adopt_listeners(self, select(self, _activation.take()))
 
     def client(self, address: Address, acceptor: Acceptor) -> ClientSpec | None:  # noqa: ARG002
         return _client_of(address)
@@ -230,6 +225,20 @@ def select(spec: SystemdServer, passed: Sequence[PassedDescriptor]) -> list[Pass
         if all(each.name is None for each in passed):
             problem = "the sockets have no names: LISTEN_FDNAMES is missing or has another count"
     raise ListenError(spec, problem, f"there are: {', '.join(str(each) for each in passed)}")
+
+
+def adopt_listeners(spec: SystemdServer, passed: Sequence[PassedDescriptor]) -> list[Listener]:
+    """Listen on duplicates of several sockets, all or none.
+
+    Raises:
+        ListenError: One of them is something else than the spec says.
+    """
+    with ExitStack() as opened:
+        listeners: list[Listener] = [
+            opened.enter_context(adopt_listener(spec, each.fd, spec.domain)) for each in passed
+        ]
+        opened.pop_all()
+    return listeners
 
 
 def adopt_listener(spec: ServerSpec, fd: int, domain: str | None = None) -> ListeningSocket:

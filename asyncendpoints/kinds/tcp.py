@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from asyncendpoints.addresses import Address, is_ipv4
 from asyncendpoints.errors import AddressInUseError, ListenError
@@ -17,12 +18,14 @@ from asyncendpoints.names import literal
 from asyncendpoints.specs import ClientSpec, Name, ServerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from asyncendpoints.attempt import Attempt
     from asyncendpoints.listeners import Acceptor, Listener
 
 __all__ = ["Family", "PortServer", "TCPClient", "TCPServer", "bind_tcp", "reachable_host"]
+
+T = TypeVar("T")
 
 Family = Annotated[str, Choice("any", "ipv4", "ipv6")]
 
@@ -162,7 +165,9 @@ def bind_tcp(
         address = literal(interface, port)
         addresses = _look_up(interface, port) if address is None else [address]
     except OSError as error:
-        problem = f"cannot find the interface {interface!r}: {(error.strerror or str(error)).lower()}"
+        problem = (
+            f"cannot find the interface {interface!r}: {(error.strerror or str(error)).lower()}"
+        )
         raise ListenError(spec, problem, errno=error.errno) from error
     return _bind_all(spec, addresses, backlog, v6only=v6only, reuse_port=reuse_port)
 
@@ -176,18 +181,23 @@ def _bind_both(
     spec: ServerSpec, port: int, backlog: int, *, reuse_port: bool
 ) -> list[ListeningSocket]:
     families = [each for each in (socket.AF_INET, socket.AF_INET6) if _is_available(each)]
-    for draw in range(_DRAWS):
-        wildcards = [
-            Address(family, ("0.0.0.0", port) if family == socket.AF_INET else ("::", port, 0, 0))  # noqa: S104
-            for family in families
-        ]
-        try:
-            return _bind_all(spec, wildcards, backlog, v6only=True, reuse_port=reuse_port)
-        except AddressInUseError:
-            # The number that the first family was given is taken in the second.
-            if port or draw == _DRAWS - 1:
-                raise
-    raise AssertionError
+    wildcards = [
+        Address(family, ("0.0.0.0", port) if family == socket.AF_INET else ("::", port, 0, 0))  # noqa: S104
+        # Without a loopback address nothing is known of either.
+        for family in families or [socket.AF_INET]
+    ]
+    return _until_free(
+        lambda: _bind_all(spec, wildcards, backlog, v6only=True, reuse_port=reuse_port),
+        draws=1 if port else _DRAWS,
+    )
+
+
+def _until_free(bind: Callable[[], T], draws: int) -> T:
+    """Bind again when the number that the first family was given is taken in the second."""
+    for _ in range(draws - 1):
+        with suppress(AddressInUseError):
+            return bind()
+    return bind()
 
 
 def _is_available(family: int) -> bool:

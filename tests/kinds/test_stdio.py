@@ -332,6 +332,30 @@ async def test_closed_stdout_after_end_of_stdin(pair: Pair) -> None:
     assert isinstance(protocol.error, ConnectionResetError | BrokenPipeError)
 
 
+async def test_hang_up(pair: Pair) -> None:
+    """When stdin ends and stdout has lost its reader, the connection is reset, not brought to its end."""
+    go = threading.Event()
+
+    class Late(Pump):
+        """A pump that looks at stdout only when it is told to."""
+
+        def _carry_out(self) -> None:
+            go.wait()
+            super()._carry_out()
+
+    os.close(pair.into)
+    os.close(pair.out)
+    pump = Late(pair.stdin, pair.stdout)
+    _, protocol = await over(pump)
+    await asyncio.to_thread(pump.threads[0].join)
+    await asyncio.sleep(0)
+    assert not protocol.ended.is_set()
+    go.set()
+    await protocol.lost.wait()
+    assert isinstance(protocol.error, ConnectionResetError)
+    await finished(pump)
+
+
 async def test_full_disk(pair: Pair) -> None:
     """When stdout cannot be written to, the connection is reset."""
     with opened("/dev/full", os.O_WRONLY) as full:

@@ -545,6 +545,15 @@ def test_lock_is_exclusive(path: str) -> None:
     assert caught.value.problem == problem
 
 
+def test_lock_of_a_server(path: str) -> None:
+    """A server holds its lock though somebody has removed its socket."""
+    first = bind(UNIXServer(path))
+    os.unlink(path)
+    with pytest.raises(AddressInUseError):
+        UNIXServer(path).bind()
+    first.close()
+
+
 def test_lock_of_the_dead(path: str) -> None:
     """A lock file that nobody holds is taken over, and goes at the end."""
     make_file(f"{path}.lock")

@@ -1,0 +1,176 @@
+"""``check``: what a description means, and whether it would work from here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from asyncendpoints.cli.exits import FAILURE, OK
+from asyncendpoints.cli.findings import Findings, find_out
+from asyncendpoints.cli.kinds import describe
+from asyncendpoints.cli.terminal import console, indented, line
+from asyncendpoints.errors import DescriptionError, mask
+from asyncendpoints.specs import Spec, grammar, parse_client, parse_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+
+    from asyncendpoints.certificates import CertificateFacts
+
+__all__ = ["Reading", "check", "read"]
+
+_PARSERS: dict[str, Callable[[str], Spec]] = {"client": parse_client, "server": parse_server}
+_STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to understand a description."""
+
+    #: As it was given, with its secrets.
+    text: str
+    spec: Spec
+    findings: Findings
+
+
+_EXAMPLES = """\b
+Examples:
+  asyncendpoints check tls:example.org:443
+  asyncendpoints check --server tcp:80 unix:/run/app.sock
+  asyncendpoints check --json ssl:443:privateKey=key.pem:certKey=cert.pem
+"""
+
+
+@click.command(
+    "check", epilog=_EXAMPLES, short_help="Say what descriptions mean and what stands in their way."
+)
+@click.argument("descriptions", metavar="DESCRIPTION...", nargs=-1, required=True)
+@click.option("--client", "role", flag_value="client", help="Read it as something to connect to.")
+@click.option("--server", "role", flag_value="server", help="Read it as something to listen on.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(
+    ctx: click.Context, descriptions: tuple[str, ...], role: str | None, as_json: bool
+) -> None:
+    """Say what each DESCRIPTION means and what stands in its way; nothing is bound or connected.
+
+    A description that is right for a client and for a server is read as both. Names are looked up, files of
+    keys read, and at the path of a unix socket one connection asks who is there.
+
+    Exit code 1 if one of them would fail in every way to read it, 2 if one is wrong.
+    """
+    try:
+        specs = [(text, spec) for text in descriptions for spec in read(text, role)]
+    except DescriptionError as error:
+        raise click.UsageError(str(error), ctx) from error
+    readings = asyncio.run(_look(specs))
+    if as_json:
+        click.echo(json.dumps([_as_json(each) for each in readings], indent=2))
+    else:
+        to = console()
+        for each in readings:
+            _print(to, each)
+    works = {each.text for each in readings if not each.findings.would_fail}
+    ctx.exit(OK if works.issuperset(descriptions) else FAILURE)
+
+
+def read(text: str, role: str | None = None) -> list[Spec]:
+    """Give the specs that a text stands for, one or two.
+
+    Raises:
+        DescriptionError: It is none; of two errors the one that comes later in the text, where more of it
+            was understood.
+    """
+    specs: list[Spec] = []
+    errors: list[DescriptionError] = []
+    for each in [role] if role else _PARSERS:
+        try:
+            specs.append(_PARSERS[each](text))
+        except DescriptionError as error:
+            errors.append(error)
+    if not specs:
+        raise max(errors, key=lambda error: error.position)
+    return specs
+
+
+async def _look(specs: Sequence[tuple[str, Spec]]) -> list[Reading]:
+    return [Reading(text, spec, await find_out(spec)) for text, spec in specs]
+
+
+def _fields(spec: Spec) -> list[tuple[str, str | None, bool, str]]:
+    """Give name, value, whether it is the default, and help of each field."""
+    own = grammar(type(spec))
+    given = {field.name for field, _ in own.given(spec)}
+    rows = []
+    for field in own.fields:
+        value = getattr(spec, field.name)
+        shown = None if value is None else field.format(value, masked=True)
+        rows.append((field.name, shown, field.name not in given, field.help))
+    return rows
+
+
+def _as_json(reading: Reading) -> dict[str, Any]:
+    spec, findings = reading.spec, reading.findings
+    return {
+        "description": mask(reading.text)[0],
+        "role": spec.role,
+        "meaning": describe(type(spec)),
+        "canonical": spec.display(),
+        "fields": [
+            {"name": name, "value": value, "default": is_default, "help": help_}
+            for name, value, is_default, help_ in _fields(spec)
+        ],
+        "addresses": findings.addresses,
+        "certificates": [_certificate_as_json(each) for each in findings.certificates],
+        "findings": [asdict(each) for each in findings.found],
+        "would_fail": findings.would_fail,
+    }
+
+
+def _certificate_as_json(facts: CertificateFacts) -> dict[str, Any]:
+    return {
+        **asdict(facts),
+        "not_before": facts.not_before.isoformat(),
+        "not_after": facts.not_after.isoformat(),
+    }
+
+
+def _print(to: Console, reading: Reading) -> None:
+    spec, findings = reading.spec, reading.findings
+    line(to, f"{spec.display()}  as a {spec.role}", "bold")
+    indented(to, Text(describe(type(spec))), 2)
+    to.print()
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(style="dim")
+    for name, value, is_default, help_ in _fields(spec):
+        style = "dim" if is_default else "cyan"
+        table.add_row(Text(name, style), Text("-" if value is None else value, style), help_)
+    if table.row_count:
+        to.print(Padding(table, (0, 0, 1, 2)))
+    for number, address in enumerate(findings.addresses, 1):
+        line(to, f"  {f'address {number}':<13}{address}")
+    for facts in findings.certificates:
+        _print_certificate(to, facts)
+    for each in findings.found:
+        indented(to, Text(each.text), 2, Text(f"{each.level:<13}", _STYLES[each.level]))
+    to.print()
+
+
+def _print_certificate(to: Console, facts: CertificateFacts) -> None:
+    names = ", ".join((*facts.names, *facts.addresses)) or "no name"
+    issuer = "itself" if facts.self_signed else facts.issuer
+    line(to, f"  certificate  for {names}")
+    line(to, f"               of {facts.subject or 'no subject'}, signed by {issuer}")
+    line(to, f"               valid {facts.not_before:%Y-%m-%d} to {facts.not_after:%Y-%m-%d}")
+    line(to, f"               {facts.pin}")

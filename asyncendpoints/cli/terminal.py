@@ -1,0 +1,63 @@
+"""What the commands print on, and how numbers are written there."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+__all__ = ["console", "count", "data", "duration", "indented", "line"]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Give the console of standard output or error, as it is at this moment.
+
+    Rich leaves out the colours where nobody would see them, and with ``NO_COLOR``.
+    """
+    return Console(stderr=stderr, highlight=False)
+
+
+def line(to: Console, text: str, style: str = "") -> None:
+    """Print a line that others may have to copy: it is not wrapped, and nothing in it is markup."""
+    to.print(Text(text, style), soft_wrap=True)
+
+
+def indented(to: Console, text: Text, by: int, label: Text | None = None) -> None:
+    """Print a text wrapped to the width of the console, without spaces at the ends of lines.
+
+    Args:
+        to: Where to.
+        text: A word that is longer than a line is cut.
+        by: Columns in front of each line.
+        label: Stands in front of the first line, and an empty space as wide in front of the others.
+    """
+    start = Text(" " * by).append_text(label or Text())
+    for each in text.wrap(to, max(to.width - len(start), 20), overflow="fold"):
+        each.rstrip()
+        to.print(start.append_text(each), soft_wrap=True)
+        start = Text(" " * (by + len(label or "")))
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things: ``1 pair``, ``2 pairs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def data(size: int) -> str:
+    """Write a number of bytes with at most four digits: ``512 bytes``, ``1.5 kB``, ``104.9 MB``."""
+    if size < 1000:
+        return count(size, "byte")
+    value = size / 1000
+    for unit in ("kB", "MB", "GB"):
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit that fits it: ``0.42 ms``, ``1.3 s``."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.2f} ms"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s"
