@@ -7,6 +7,7 @@ however unequal the two are.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -121,7 +122,7 @@ class Relay:
         splice: bool = False,
         connect_timeout: float | None = None,
         idle_timeout: float | None = None,
-        half_close_timeout: float = 30.0,
+        half_close_timeout: float = 10.0,
         on_event: Callable[[RelayEvent], None] | None = None,
     ) -> None:
         self.target = parse_client(target) if isinstance(target, str) else target
@@ -299,6 +300,19 @@ class _Side(asyncio.BufferedProtocol):
         number: int = self.transport.get_extra_info("socket").fileno()
         return number
 
+    def has_left(self) -> bool:
+        """Tell whether the peer has closed for certain; of TCP only a reset can be told from a half-close.
+
+        Source: poll(2), ``POLLHUP``.
+        """
+        assert self.transport is not None
+        sock = self.transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)
+        return bool(poll.poll(0))
+
     def held(self) -> int:
         """Give the number of bytes that wait to be sent here."""
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
@@ -422,6 +436,8 @@ class _Pair:
             return False
         if sink.can_write_eof():
             sink.write_eof()
+        elif side.has_left():
+            sink.close()
         else:
             limit = self._relay.half_close_timeout
             self._idle_timeout = min(self._idle_timeout or limit, limit)

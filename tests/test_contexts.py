@@ -108,11 +108,18 @@ def test_client_context_with_all_terms() -> None:
     assert "ECDHE-RSA-AES256-GCM-SHA384" not in {each["name"] for each in context.get_ciphers()}
 
 
-def test_key_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("verify", [True, False])
+def test_key_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: bool) -> None:
     """SSLKEYLOGFILE is honoured, also for terms whose context was made without it."""
-    assert client_context(ClientTerms()).keylog_filename is None
+    terms = ClientTerms(verify=verify)
+    assert client_context(terms).keylog_filename is None
     monkeypatch.setenv("SSLKEYLOGFILE", os.fspath(tmp_path / "keys.log"))
-    assert client_context(ClientTerms()).keylog_filename == os.fspath(tmp_path / "keys.log")
+    assert client_context(terms).keylog_filename == os.fspath(tmp_path / "keys.log")
+
+
+def test_no_roots_are_read_to_check_nothing() -> None:
+    """A client that verifies nothing does not read the roots of the system, which takes long."""
+    assert client_context(ClientTerms(verify=False)).get_ca_certs() == []
 
 
 def test_system_without_a_file_of_roots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

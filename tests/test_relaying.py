@@ -280,6 +280,17 @@ async def test_a_tls_backend_that_cannot_be_told_is_given_up_after_some_silence(
         await end(client)
 
 
+async def test_a_client_that_left_for_certain_ends_the_pair_with_a_tls_backend() -> None:
+    """Unix sockets tell a close from a half-close: there is no answer to wait for."""
+    async with relayed(front="memory:front", behind=TLS, half_close_timeout=60) as rig:
+        client, backend = await rig.pair()
+        client[1].write(b"all of it")
+        await end(client)
+        assert await backend[0].read() == b"all of it"
+        closed = await rig.event(Closed)
+        assert (closed.sent, closed.error) == (9, None)
+
+
 async def test_a_limit_of_silence_does_not_lengthen_the_idle_time() -> None:
     """Of the two limits the shorter one holds."""
     async with relayed(behind=TLS, idle_timeout=0.05, half_close_timeout=60) as rig:
@@ -597,6 +608,16 @@ async def test_an_end_of_data_for_a_side_that_is_closing_is_kept_to_itself() -> 
     fake.back.closing = True
     assert fake.protocol.eof_received() is True
     assert "eof" not in fake.back.done
+    await fake.end()
+
+
+async def test_of_a_side_without_a_socket_nothing_is_known_for_certain() -> None:
+    """An end of data that cannot be passed on starts the limit of silence."""
+    fake = FakePair()
+    fake.back.half_closes = False
+    fake.dialled()
+    assert fake.protocol.eof_received() is True
+    assert "close" not in fake.back.done
     await fake.end()
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncendpoints.errors import DescriptionError
 from asyncendpoints.cli.check import read
+from asyncendpoints.errors import DescriptionError
 from tests.cli.support import run, words
 from tests.sample_kinds import HopClient, registered
 from tests.tls_material import NOW, Authority, write
@@ -87,9 +87,7 @@ def test_json_has_the_same_facts() -> None:
 def test_json_has_findings() -> None:
     """A finding is its level and its text."""
     (reading,) = as_json("--server", "tcp:0")
-    assert reading["findings"] == [
-        {"level": "ok", "text": "port 0: the system picks a free port"}
-    ]
+    assert reading["findings"] == [{"level": "ok", "text": "port 0: the system picks a free port"}]
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ def test_a_kind_shows_its_arguments_from_the_dataclass() -> None:
     assert "tcp, tcp6 as a server" in text
     assert "tcp:HOST:PORT as in tcp:example.org:80" in text
     assert "tcp:PORT[:INTERFACE][:BACKLOG] as in tcp:8080" in text
-    assert "address to connect from (also bindAddress) (by name) a host name or an address -" in text
+    assert (
+        "address to connect from (also bindAddress) (by name) a host name or an address -" in text
+    )
     assert "port to connect to a number from 0 to 65535 required" in text
 
 
@@ -84,7 +86,9 @@ def test_a_broken_plug_in_that_is_asked_for_is_a_failure() -> None:
     """Its problem is printed, and the exit code is 1."""
     result = run("kinds", "broken")
     assert result.exit_code == 1
-    assert words(result.output).startswith("broken as a client: the client kind 'broken' of the package")
+    assert words(result.output).startswith(
+        "broken as a client: the client kind 'broken' of the package"
+    )
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from importlib.metadata import version
@@ -78,10 +79,11 @@ def test_the_module_runs_the_program() -> None:
 def test_main_runs_the_program(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The installed script prints and exits."""
+    """The installed script and the module print and exit."""
     monkeypatch.setattr(sys, "argv", ["asyncendpoints", "--version"])
+    monkeypatch.delitem(sys.modules, "asyncendpoints.__main__")
     with pytest.raises(SystemExit) as caught:
-        __main__.main()
+        runpy.run_module("asyncendpoints", run_name="__main__")
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith("asyncendpoints ")
 

@@ -46,8 +46,7 @@ class Running:
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
             while not condition():
-                if self.task.done():
-                    self.task.result()
+                assert not self.task.done()
                 await asyncio.sleep(0)
 
     async def line(self, start: str) -> str:
@@ -344,7 +343,9 @@ def test_the_options_reach_the_relay() -> None:
     """A relay of one connection whose target is not there fails with its line on standard error."""
     result = run("relay", "--once", "--quiet", "stdio:", "memory:absent")
     assert result.exit_code == 1
-    assert result.stderr == "stdio: memory:absent: nobody in this process listens on memory:absent\n"
+    assert (
+        result.stderr == "stdio: memory:absent: nobody in this process listens on memory:absent\n"
+    )
 
 
 async def spawn(*arguments: str, stdin: int | None = None) -> asyncio.subprocess.Process:

@@ -32,7 +32,13 @@ def test_bytes_have_at_most_four_digits(size: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.00042, "0.42 ms"), (0.0999, "99.90 ms"), (0.1, "100 ms"), (0.25, "250 ms"), (1.26, "1.3 s")],
+    [
+        (0.00042, "0.42 ms"),
+        (0.0999, "99.90 ms"),
+        (0.1, "100 ms"),
+        (0.25, "250 ms"),
+        (1.26, "1.3 s"),
+    ],
 )
 def test_times_are_in_the_unit_that_fits(seconds: float, text: str) -> None:
     """A time is written in milliseconds below one second."""
@@ -41,7 +47,11 @@ def test_times_are_in_the_unit_that_fits(seconds: float, text: str) -> None:
 
 def test_one_thing_is_singular() -> None:
     """A number of things takes an s where it is not 1."""
-    assert [count(number, "pair") for number in (0, 1, 2000)] == ["0 pairs", "1 pair", "2,000 pairs"]
+    assert [count(number, "pair") for number in (0, 1, 2000)] == [
+        "0 pairs",
+        "1 pair",
+        "2,000 pairs",
+    ]
 
 
 def output(width: int) -> tuple[Console, io.StringIO]:

@@ -31,23 +31,14 @@ CONNECT = "await asyncio.open_connection('127.0.0.1', server.port); print((await
 def namespace(program: Callable[[str], str]) -> list[str]:
     """Give the command that runs another one in a network of its own; skip where that is not allowed."""
     command = [program("unshare"), "--map-root-user", "--net"]
-    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
-        command = [program("network namespaces for this user")]
-    return command
+    allowed = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
+    return command if allowed else [program("a network namespace for this user")]
 
 
 def listen_in(namespace: list[str], setup: str, then: str = "pass") -> list[str]:
     """Listen on ``tcp:0`` in a namespace, and give what is printed."""
     script = f'{setup}; exec "$0" -c "$1"'
-    command = [
-        program("unshare"),
-        "-rn",
-        "sh",
-        "-c",
-        script,
-        sys.executable,
-        LISTEN.format(then=then),
-    ]
+    command = [*namespace, "sh", "-c", script, sys.executable, LISTEN.format(then=then)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
