@@ -10,7 +10,7 @@ import nox
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv" if shutil.which("uv") else "virtualenv"
-nox.options.sessions = ["lint", "types", "docs", "tests", "debug", "uvloop", "versions"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "debug", "versions"]
 nox.options.reuse_existing_virtualenvs = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -25,19 +25,19 @@ def _has(version: str) -> bool:
 
 
 THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-OTHER_PYTHONS = [
-    version for version in ("3.11", "3.12", "3.13") if version != THIS_PYTHON and _has(version)
-]
+PYTHONS = [each for each in ("3.11", "3.12", "3.13") if each == THIS_PYTHON or _has(each)]
 
 
-def _install(session: nox.Session, *groups: str) -> None:
-    session.install("-q", *nox.project.dependency_groups(PYPROJECT, *groups))
+def _install(session: nox.Session, extras: str, group: str) -> None:
+    """Install the project, with some of its extras and one of its groups of dependencies."""
+    wanted = nox.project.dependency_groups(PYPROJECT, group)
+    session.install("-q", "-e", f".[{extras}]", *wanted)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Look for mistakes and for unformatted code."""
-    _install(session, "lint")
+    session.install("-q", *nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
@@ -45,51 +45,46 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package, its tests and this file."""
-    _install(session, "types")
+    _install(session, "cli,speed", "types")
     session.run("mypy")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning or a dead reference fails."""
-    _install(session, "docs")
+    _install(session, "cli", "docs")
     session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "docs", "docs/_build/html")
 
 
-@nox.session
+@nox.session(python=PYTHONS[-1:])
 def tests(session: nox.Session) -> None:
-    """Run the tests, and see that they reach every line and branch."""
-    _install(session, "tests")
+    """Run the tests on the newest Python, and see that they reach every line and branch."""
+    _install(session, "cli,speed", "tests")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     if not session.posargs:
-        session.run("coverage", "report")
+        # Python 3.11 tells a tracer nothing of the lines after an exception has left an `async with`.
+        limit = ["--fail-under=0"] if session.python == "3.11" else []
+        session.run("coverage", "report", *limit)
 
 
 @nox.session
 def debug(session: nox.Session) -> None:
     """Run the tests in asyncio's debug mode."""
-    _install(session, "tests")
+    _install(session, "cli,speed", "tests")
     session.run("python", "-X", "dev", "-m", "pytest", *session.posargs)
 
 
-@nox.session
-def uvloop(session: nox.Session) -> None:
-    """Run the tests on uvloop."""
-    _install(session, "tests")
-    session.run("pytest", *session.posargs, env={"ASYNCENDPOINTS_TEST_LOOP": "uvloop"})
-
-
-@nox.session(python=OTHER_PYTHONS)
+@nox.session(python=PYTHONS)
 @nox.parametrize("loop", ["asyncio", "uvloop"])
 def versions(session: nox.Session, loop: str) -> None:
-    """Run the tests on the other Pythons that the machine has, each on both loops."""
-    _install(session, "tests")
+    """Run the tests on every Python that the machine has, on both loops."""
+    _install(session, "cli,speed", "tests")
     session.run("pytest", *session.posargs, env={"ASYNCENDPOINTS_TEST_LOOP": loop})
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the peers; prints both sides and the ratio of each row."""
-    _install(session, "bench")
+    _install(session, "speed", "bench")
     for name in session.posargs or ["parsing", "connecting", "accepting", "importing", "relaying"]:
         session.run("python", f"benchmarks/{name}.py")

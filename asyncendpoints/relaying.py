@@ -98,8 +98,8 @@ class Relay:
         await relay.close()
 
     The end of data of one side is passed on to the other, which may go on sending. TLS cannot do that: where
-    the other side is TLS, the pair ends after some silence, and the end of data of a TLS side is the end of its
-    connection. A reset is passed on as a reset.
+    the other side is TLS, the pair ends after some silence, and the end of data of a TLS side is the end of
+    its connection. A reset is passed on as a reset.
 
     Args:
         target: The description or the spec to connect to.

@@ -140,8 +140,9 @@ class Server(asyncio.AbstractServer):
         self._per_peer: Counter[str] = Counter()
         self._accepted = self._rejected = self._handshake_failed = self._accept_errors = 0
         self._closed = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        #: Done while there is no connection.
+        self._idle = self._loop.create_future()
+        self._idle.set_result(None)
         self._paused = False
         self._reading = False
         self._burst = 1
@@ -276,7 +277,8 @@ class Server(asyncio.AbstractServer):
         connection.setblocking(False)
         connection.on_end = self._ended
         self._connections.add(connection)
-        self._idle.clear()
+        if self._idle.done():
+            self._idle = self._loop.create_future()
         task = self._loop.create_task(self._open(bound, connection, peer))
         if not task.done():  # an eager task may be over by now
             self._opening[connection] = task
@@ -372,8 +374,8 @@ class Server(asyncio.AbstractServer):
 
     def _wake(self) -> None:
         """Tell those who wait for the end of the last connection."""
-        if self._is_idle():
-            self._idle.set()
+        if self._is_idle() and not self._idle.done():
+            self._idle.set_result(None)
 
     # Stopping
 
@@ -460,7 +462,7 @@ class Server(asyncio.AbstractServer):
     async def wait_closed(self) -> None:
         """Wait until the server is closed and its last connection has ended."""
         await self._closed.wait()
-        await self._idle.wait()
+        await self.drain()
 
     async def drain(self, timeout: float | None = None) -> bool:
         """Stop listening and wait for connections to end by themselves.
@@ -472,12 +474,9 @@ class Server(asyncio.AbstractServer):
             True if all have ended, False if time ran out first.
         """
         self.close()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+        if not self._idle.done():
+            await asyncio.wait([self._idle], timeout=timeout)
+        return self._idle.done()
 
     async def __aenter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,8 +45,9 @@ def _twisted(port: int, target: int) -> None:
     from twisted.internet import reactor
     from twisted.protocols.portforward import ProxyFactory
 
-    reactor.listenTCP(port, ProxyFactory(_HOST, target), interface=_HOST)
-    reactor.run()
+    loop: Any = reactor  # a module that becomes the reactor when it is imported
+    loop.listenTCP(port, ProxyFactory(_HOST, target), interface=_HOST)
+    loop.run()
 
 
 def _uvloop(port: int, target: int, *, splice: bool) -> None:
@@ -71,6 +72,7 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    {option}
 frontend front
     bind {host}:{port}
     default_backend back
@@ -85,9 +87,10 @@ def _commands(port: int, target: int, folder: Path) -> dict[str, list[str]]:
         name: [sys.executable, __file__, "--serve", name, str(port), str(target)] for name in _HERE
     }
     if haproxy := shutil.which("haproxy"):
-        config = folder / "haproxy.cfg"
-        config.write_text(_HAPROXY.format(host=_HOST, port=port, target=target))
-        commands["haproxy"] = [haproxy, "-db", "-f", str(config)]
+        for name, option in (("haproxy", ""), ("haproxy, spliced", "option splice-response")):
+            config = folder / f"{name}.cfg"
+            config.write_text(_HAPROXY.format(host=_HOST, port=port, target=target, option=option))
+            commands[name] = [haproxy, "-db", "-f", str(config)]
     if socat := shutil.which("socat"):
         listen = f"TCP-LISTEN:{port},bind={_HOST},reuseaddr"
         commands["socat"] = [socat, "-b", str(_CHUNK), listen, f"TCP:{_HOST}:{target}"]

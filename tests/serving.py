@@ -40,9 +40,8 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 #: Factories of tasks to run a test with: the loop's own, and the eager one where there is one that fits the
 #: loop.
-TASK_FACTORIES = [None]
-if LOOP == "asyncio" and hasattr(asyncio, "eager_task_factory"):
-    TASK_FACTORIES.append(asyncio.eager_task_factory)
+_EAGER = getattr(asyncio, "eager_task_factory", None)
+TASK_FACTORIES = [None, _EAGER] if _EAGER and LOOP == "asyncio" else [None]
 
 PEER = ("192.0.2.1", 50000)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncendpoints.listeners import Connection, ListeningSocket, PlainAcceptor, tracked
+from asyncendpoints.listeners import Connection, ListeningSocket, PlainAcceptor, _rebuild, tracked
 from tests.serving import Visits
 
 if TYPE_CHECKING:
@@ -109,6 +109,17 @@ def test_end_without_anybody_who_asked() -> None:
     tracked(one).close()
     other.close()
     assert one.fileno() == -1
+
+
+def test_rebuilt_from_what_another_process_passed(listener: ListeningSocket) -> None:
+    """A descriptor that was passed becomes a listening socket on the same address."""
+
+    class Passed:
+        def detach(self) -> int:
+            return os.dup(listener.fileno())
+
+    with _rebuild(listener.family, listener.type, listener.proto, Passed()) as rebuilt:
+        assert rebuilt.getsockname() == listener.getsockname()
 
 
 async def test_plain_acceptor() -> None:

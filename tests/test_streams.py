@@ -69,14 +69,11 @@ async def test_iteration_gives_streams() -> None:
         clients = [await visit(server) for _ in range(3)]
         for number, (_, writer) in enumerate(clients):
             writer.write(b"%d" % number)
-        seen = []
-        async for reader, writer in server:
-            seen.append(await reader.readexactly(1))
+        for said in (b"0", b"1", b"2"):
+            reader, writer = await anext(server)
+            assert await reader.readexactly(1) == said
             writer.write(b"!")
             writer.close()
-            if len(seen) == 3:
-                break
-        assert seen == [b"0", b"1", b"2"]
         assert [await reader.read() for reader, _ in clients] == [b"!"] * 3
         await leave(*(writer for _, writer in clients))
 
@@ -183,10 +180,9 @@ async def test_streams_of_connections_that_left(listener: FakeListener) -> None:
     async with iterable(listener) as server:
         with listener.connect() as client:
             client.send(b"hello")
-        async for reader, writer in server:
-            assert await reader.read() == b"hello"
-            writer.close()
-            break
+        reader, writer = await anext(server)
+        assert await reader.read() == b"hello"
+        writer.close()
 
 
 # Handlers
@@ -395,10 +391,9 @@ async def test_handler_that_aborts_all(listener: FakeListener) -> None:
         if not other_runs.is_set():
             other_runs.set()
             try:
-                await reader.read()
+                await asyncio.Event().wait()
             finally:
                 ended.append("other")
-            return
         server.close()
         server.abort_clients()
         await turns()

@@ -252,8 +252,8 @@ def relay(ctx: click.Context, /, **given: object) -> None:
     data of one side is passed on to the other. TLS has no such thing: from a TLS side it ends the connection,
     and where it cannot be told to a TLS side, 10 seconds of silence do.
 
-    Messages go to standard error. SIGTERM and Ctrl-C let open connections end, the second one ends them; SIGHUP
-    reads certificates again. With stdio: as LISTEN the relay ends with its connection.
+    Messages go to standard error. SIGTERM and Ctrl-C let open connections end, the second one ends them;
+    SIGHUP reads certificates again. With stdio: as LISTEN the relay ends with its connection.
     """
     options = Options(**given)  # type: ignore[arg-type]  # the options of click have the names and types
     to = console(stderr=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def as_json(*arguments: str) -> Any:
+    """Check something, and give what is printed as JSON."""
     return json.loads(run("check", "--json", *arguments).stdout)
 
 

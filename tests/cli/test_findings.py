@@ -26,14 +26,17 @@ ROOT = Authority()
 
 
 async def look(spec: Spec, holder: str | None = None, free_port: int = 1024) -> Findings:
+    """Look at a spec at a fixed time, as a fixed user."""
     return await find_out(spec, NOW, free_port, lambda _: holder)
 
 
 async def server(text: str, holder: str | None = None, free_port: int = 1024) -> Findings:
+    """Look at a server."""
     return await look(parse_server(text), holder, free_port)
 
 
 async def client(text: str) -> Findings:
+    """Look at a client."""
     return await look(parse_client(text))
 
 
@@ -225,6 +228,7 @@ async def test_what_is_nested_is_looked_at_too(tmp_path: Path) -> None:
 
 @contextmanager
 def listening(path: str, backlog: int = 5) -> Iterator[None]:
+    """Listen on a path."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path)
         sock.listen(backlog)
@@ -258,6 +262,15 @@ async def test_a_path_with_a_living_server(tmp_path: Path) -> None:
         as_server, as_client = await server(f"unix:{path}"), await client(f"unix:{path}")
     assert as_server.found[-1] == Finding("problem", f"{path}: a server has it")
     assert as_client.found == [Finding("ok", f"{path}: a server answers")]
+
+
+async def test_a_server_without_room_is_alive(tmp_path: Path) -> None:
+    """A backlog that is full is that of a server."""
+    path = f"{tmp_path}/full.sock"
+    with listening(path, backlog=0), socket.socket(socket.AF_UNIX) as waiting:
+        waiting.connect(path)
+        findings = await client(f"unix:{path}")
+    assert findings.found == [Finding("ok", f"{path}: a server answers")]
 
 
 async def test_a_path_with_something_else(tmp_path: Path) -> None:
@@ -339,9 +352,10 @@ async def test_descriptors() -> None:
 
 async def test_a_descriptor_that_is_no_socket() -> None:
     """What it is instead is said."""
-    with open(os.devnull) as file:
-        findings = await server(f"fd:{file.fileno()}")
-        text = f"descriptor {file.fileno()} is a character device, not a socket"
+    number = os.open(os.devnull, os.O_RDONLY)
+    findings = await server(f"fd:{number}")
+    os.close(number)
+    text = f"descriptor {number} is a character device, not a socket"
     assert findings.found == [Finding("problem", text)]
 
 

@@ -92,7 +92,7 @@ def test_a_broken_plug_in_that_is_asked_for_is_a_failure() -> None:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class WrapperServer(ServerSpec):
+class WrapperServer(ServerSpec):  # noqa: D101 - it has none on purpose
     names = (Name("wrapper", "wrapper:trusted=x:tcp:80"),)
 
     inner: Annotated[ServerSpec, Inner("server", rest=True), Help("what is wrapped")]

@@ -7,8 +7,8 @@ import runpy
 import subprocess
 import sys
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +17,9 @@ from asyncendpoints.cli.program import Program
 from asyncendpoints.errors import ListenError
 from asyncendpoints.specs import parse_server
 from tests.cli.support import run
+
+if TYPE_CHECKING:
+    import click
 
 
 def test_the_version_is_that_of_the_package() -> None:

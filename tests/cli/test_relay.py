@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from asyncendpoints.server import StreamServer
+    from asyncendpoints.streams import StreamServer
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -72,6 +72,7 @@ async def backend() -> AsyncIterator[tuple[str, StreamServer]]:
 
 
 async def accepted(server: StreamServer) -> Streams:
+    """Wait for a connection of a backend."""
     return await anext(aiter(server))
 
 
@@ -209,9 +210,11 @@ async def test_a_second_signal_ends_what_is_left() -> None:
         relay = Running(TCP, target)
         reader, writer = await relay.connect()
         behind = await accepted(server)
+        started = asyncio.get_running_loop().time()
         for _ in range(2):
             relay.service.stop(signal.SIGTERM)
         assert await relay.ended() == 0
+        assert asyncio.get_running_loop().time() - started < 0.9
         for each in (reader, behind[0]):
             with pytest.raises(ConnectionResetError):
                 await each.read()
@@ -264,6 +267,8 @@ async def test_once_ends_after_one_connection() -> None:
         relay = Running(TCP, target, once=True)
         reader, writer = await relay.connect()
         behind = await accepted(server)
+        assert relay.service.server is not None
+        await relay.until(lambda: not relay.service.server.is_serving())  # type: ignore[union-attr]
         behind[1].write(b"once")
         behind[1].close()
         assert await reader.read() == b"once"
@@ -349,6 +354,7 @@ def test_the_options_reach_the_relay() -> None:
 
 
 async def spawn(*arguments: str, stdin: int | None = None) -> asyncio.subprocess.Process:
+    """Run the program in a process of its own."""
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "asyncendpoints", *arguments, stdin=stdin, stdout=PIPE, stderr=PIPE
     )

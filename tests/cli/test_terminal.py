@@ -55,6 +55,7 @@ def test_one_thing_is_singular() -> None:
 
 
 def output(width: int) -> tuple[Console, io.StringIO]:
+    """Give a console of a width, and what it prints to."""
     file = io.StringIO()
     return Console(file=file, width=width, highlight=False), file
 
