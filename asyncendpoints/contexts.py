@@ -10,9 +10,9 @@ import _ssl
 import logging
 import os
 import ssl
-from contextlib import suppress
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING

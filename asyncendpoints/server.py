@@ -425,9 +425,6 @@ class Server(asyncio.AbstractServer):
         if self._closed.is_set():
             return
         self._closed.set()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
         self._update()
         for each in self._bound:
             each.listener.close()
@@ -492,7 +489,7 @@ class Server(asyncio.AbstractServer):
                 logger.warning("%r: some connections do not end", self)
 
     async def _end_gently(self) -> None:
-        if self._drain and await self.drain(self._drain):
+        if await self.drain(self._drain):
             return
         self.close_clients()
         await self.drain(_CLOSE_SECONDS)

@@ -87,6 +87,7 @@ def test_detach_is_reported() -> None:
     """A descriptor that is taken from its connection ends it: that is how uvloop closes."""
     made, other, ended = connection()
     os.close(made.detach())
+    assert ended == [made]
     made.close()
     other.close()
     assert ended == [made]

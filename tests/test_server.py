@@ -39,6 +39,8 @@ from tests.support import Recorder, no_descriptors_left, open_descriptors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from asyncendpoints.listeners import Connection
+
 LOCAL = "tcp:0:interface=127.0.0.1"
 
 
@@ -684,9 +686,13 @@ async def test_close_clients_inside_connection_made() -> None:
             server.close_clients()
 
     async with listen(LOCAL, Protocol) as server:
-        reader, writer = await visit(server)
-        assert len(await reader.read()) == 5_000_000
-        await leave(writer)
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            await turns(100)
+            client.setblocking(False)
+            received = 0
+            while data := await asyncio.get_running_loop().sock_recv(client, 2**20):
+                received += len(data)
+            assert received == 5_000_000
 
 
 async def test_abort_clients_inside_the_factory() -> None:
@@ -704,9 +710,11 @@ async def test_abort_clients_inside_the_factory() -> None:
 
 async def test_connection_that_ends_as_it_is_made(listener: FakeListener) -> None:
     """A protocol that closes its transport at once leaves nothing behind."""
+    kept: list[Connection] = []
 
     class Protocol(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            kept.extend(server._connections)
             cast(asyncio.Transport, transport).abort()
 
     server = make_server(listener, Protocol)
@@ -715,6 +723,7 @@ async def test_connection_that_ends_as_it_is_made(listener: FakeListener) -> Non
     server.close()
     await server.wait_closed()
     assert server.stats == Stats(1, 0, 0, 0, 0)
+    assert kept[0].transport is None
 
 
 async def test_connection_that_is_over_before_its_task_is_made(listener: FakeListener) -> None:
@@ -1228,12 +1237,15 @@ def test_server_that_was_never_closed(values: dict[str, Any]) -> None:
 
 
 def test_close_after_the_loop(listener: FakeListener) -> None:
-    """A server can be closed after its loop was."""
+    """A server can be closed after its loop was, and whatever else is asked of it does no harm."""
 
     async def main() -> Server:
-        return make_server(listener, Visits())
+        server = make_server(listener, Visits())
+        server.pause()
+        return server
 
     server = run(main())
+    server.resume()
     server.close()
     assert listener.is_closed
     assert not server.is_serving()

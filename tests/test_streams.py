@@ -134,10 +134,10 @@ async def test_unclaimed_streams_pause_accepting(listener: FakeListener) -> None
     await turns()
     assert server.stats.accepted == 100
     _, writer = await anext(server)
-    writer.close()
     await until(lambda: len(server._streams) == 100)
     await turns()
     assert server.stats.accepted == 101
+    writer.close()
     for client in clients:
         client.close()
     server.close()

@@ -27,12 +27,13 @@ from asyncendpoints.description import quote
 from asyncendpoints.errors import ConnectError, DescriptionError
 from asyncendpoints.kinds.tls import TLSClient
 from asyncendpoints.listening import listen
-from asyncendpoints.relaying import Relay
+from asyncendpoints.relaying import Opened, Relay
 from asyncendpoints.specs import parse_server
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from asyncendpoints.relaying import RelayEvent
     from asyncendpoints.server import Server
 
 __all__ = ["Demo", "Echo", "demo", "in_words", "send_through"]
@@ -147,17 +148,18 @@ class Demo:
         self._head(3, "Two relays, which join one endpoint to another")
         tls, unix, _ = servers
         front = f"unix:{quote(str(Path(folder, 'relay.sock')))}:mode=600"
-        await self._relay_one(
-            stack, front, tls, "A program that knows only unix sockets now speaks TLS."
-        )
-        note = "Both sides are plain sockets, so the kernel carries the bytes: Python sees none of them."
-        await self._relay_one(stack, "tcp:0:interface=127.0.0.1", unix, note)
+        await self._relay_one(stack, front, tls)
+        self._note("A program that knows only unix sockets now speaks TLS.")
+        if await self._relay_one(stack, "tcp:0:interface=127.0.0.1", unix):
+            self._note(
+                "Both sides are plain sockets: the kernel carried the bytes, and Python saw none."
+            )
 
-    async def _relay_one(
-        self, stack: AsyncExitStack, front: str, target: Server, note: str
-    ) -> None:
+    async def _relay_one(self, stack: AsyncExitStack, front: str, target: Server) -> bool:
+        """Send something through a relay; True if the kernel carried it."""
         endpoint = target.client_endpoints[0]
-        relay = Relay(endpoint, splice=parse_server(front).is_plain())
+        seen: list[RelayEvent] = []
+        relay = Relay(endpoint, splice=parse_server(front).is_plain(), on_event=seen.append)
         server = await stack.enter_async_context(listen(front, relay.accept))
         stack.push_async_callback(relay.close)
         self._code("relay", f"{front}  to  {endpoint.names[0].text}:…")
@@ -170,7 +172,7 @@ class Demo:
             f"{data(passage.bytes)} there and back in {duration(passage.seconds)} ({rate}/s), "
             "whole by SHA-256",
         )
-        self._note(note)
+        return any(isinstance(each, Opened) and each.spliced for each in seen)
 
     def _show_errors(self) -> None:
         self._head(4, "Mistakes, and what the library says of them")

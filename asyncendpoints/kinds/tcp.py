@@ -183,7 +183,7 @@ def _bind_both(
     families = [each for each in (socket.AF_INET, socket.AF_INET6) if _is_available(each)]
     wildcards = [
         Address(family, ("0.0.0.0", port) if family == socket.AF_INET else ("::", port, 0, 0))  # noqa: S104
-        # Without a loopback address nothing is known of either.
+        # Where neither can be found out, as without descriptors, the error of IPv4 says why.
         for family in families or [socket.AF_INET]
     ]
     return _until_free(

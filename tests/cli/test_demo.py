@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from asyncendpoints import events, listen
+from asyncendpoints import events, listen, relaying
 from asyncendpoints.addresses import Address
 from asyncendpoints.cli import demo as module
 from asyncendpoints.cli.demo import Demo, Echo, in_words, send_through
 from asyncendpoints.specs import ClientSpec, ServerSpec, parse_client, parse_server
+from asyncendpoints.splicing import is_available
 from tests.cli.support import run, words
 
 if TYPE_CHECKING:
@@ -52,6 +53,16 @@ def test_it_shows_each_step() -> None:
         "What to try next:",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("splices", [True, False])
+def test_the_kernel_is_praised_only_where_it_did_the_work(
+    splices: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a system that cannot splice the line about it is left out."""
+    monkeypatch.setattr(relaying, "is_available", lambda: splices and is_available())
+    text = words(run("demo").output)
+    assert ("the kernel carried the bytes" in text) == (splices and is_available())
 
 
 def test_without_a_terminal_there_are_no_colours() -> None:

@@ -23,7 +23,7 @@ from asyncendpoints.kinds.tcp import (
 from asyncendpoints.listening import bind, listen
 from asyncendpoints.specs import parse_server
 from tests.serving import Visits, leave
-from tests.support import Recorder, open_descriptors
+from tests.support import Recorder, no_descriptors_left, open_descriptors
 
 if TYPE_CHECKING:
     from asyncendpoints.listening import Sockets
@@ -96,6 +96,13 @@ def test_port_that_is_never_free(draws: int) -> None:
     with pytest.raises(AddressInUseError):
         _until_free(bind_both, draws)
     assert len(calls) == draws
+
+
+def test_no_descriptors_left() -> None:
+    """Where no socket can be made the error says why, though both families look as if they were off."""
+    with no_descriptors_left(), pytest.raises(ListenError) as caught:
+        bind("tcp:0")
+    assert caught.value.errno == errno.EMFILE
 
 
 def test_family_that_is_off() -> None:
