@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support import lack
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,7 +25,7 @@ LOOP = os.environ.get("ASYNCENDPOINTS_TEST_LOOP", "asyncio")
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Give the event loop that the suite runs on."""
-    if LOOP == "uvloop":
+    if LOOP == "uvloop":  # pragma: no cover - reach is measured on asyncio's loop
         import uvloop
 
         return {"uvloop": uvloop.new_event_loop}
@@ -36,11 +38,6 @@ def program() -> Callable[[str], str]:
 
     def find(name: str) -> str:
         path = shutil.which(name)
-        if path is None:
-            reason = f"{name} is not installed"
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        return path
+        return path or lack(name, os.environ)
 
     return find

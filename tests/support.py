@@ -7,14 +7,24 @@ import os
 import resource
 import socket
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import pytest
 
 from asyncendpoints.addresses import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Recorder", "black_hole", "no_descriptors_left", "open_descriptors", "warm_up"]
+__all__ = ["Recorder", "black_hole", "lack", "no_descriptors_left", "open_descriptors", "warm_up"]
+
+
+def lack(program: str, environ: Mapping[str, str]) -> NoReturn:
+    """End a test whose program is not on this machine: in CI that is a failure, else it is skipped."""
+    reason = f"{program} is not installed"
+    if environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def open_descriptors() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import shutil
 import signal
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
-
-
-def needs(*packages: str) -> None:
-    """Skip the test where a package is not installed; in CI fail it."""
-    missing = [each for each in packages if importlib.util.find_spec(each) is None]
-    if missing:
-        reason = f"{', '.join(missing)} not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 def environment(*folders: Path) -> dict[str, str]:
@@ -203,7 +192,6 @@ def test_the_second_signal_ends_at_once(tmp_path: Path) -> None:
 
 def test_aiohttp_over_tls_and_unix(tmp_path: Path) -> None:
     """The aiohttp program serves each of its endpoints, with the right scheme."""
-    needs("aiohttp")
     endpoints = ("tls:0:interface=127.0.0.1:selfsigned=localhost", "unix:web.sock")
     with running(tmp_path, *program("aiohttp_server.py", *endpoints)) as process:
         tls, unix = read_line(process).removeprefix("reach it at ").split()
@@ -216,7 +204,6 @@ def test_aiohttp_over_tls_and_unix(tmp_path: Path) -> None:
 
 def test_uvicorn_with_fastapi(tmp_path: Path) -> None:
     """The uvicorn program serves the FastAPI program, whose lifespan runs a server beside it."""
-    needs("uvicorn", "fastapi")
     command = program("uvicorn_server.py", "fastapi_lifespan:app", "unix:web.sock:mode=600")
     with running(tmp_path, *command, SHOUT_LISTEN="unix:shout.sock") as process:
         read_until(process, "Application startup complete")

@@ -461,9 +461,8 @@ async def test_without_descriptors_a_pair_ends_with_the_error() -> None:
             await until(lambda: isinstance(events[-1], Closed))
             assert isinstance(cast(Closed, events[-1]).error, OSError)
         await relay.close()
-        async for _, streams in backend:
-            streams.close()
-            break
+        _, streams = await anext(backend)
+        streams.close()
 
 
 # With transports of the test
