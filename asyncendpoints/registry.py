@@ -11,11 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from asyncendpoints.errors import DescriptionError, nearest, shorten
+from asyncendpoints.grammar import grammar
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from asyncendpoints.specs import Name, Spec
+    from asyncendpoints.grammar import Name
+    from asyncendpoints.specs import Spec
 
 __all__ = ["find", "known", "register"]
 
@@ -62,8 +64,6 @@ def register(cls: type[T]) -> type[T]:
         ValueError: A name of the class is taken.
         TypeError: The class does not follow the rules for specs.
     """
-    from asyncendpoints.specs import grammar  # specs build on this module
-
     grammar(cls)
     for name in cls.names:
         holder, _ = _found[cls.role].get(name.text, (None, None))
@@ -125,15 +125,13 @@ def _plug_ins(role: str) -> list[tuple[EntryPoint, str]]:
 
 def _plug_in(text: str, kind: str, role: str) -> None:
     """Register the kind of another package."""
-    from asyncendpoints.specs import Spec  # specs build on this module
-
     plug_in = next((each for each in _plug_ins(role) if each[0].name.lower() == kind), None)
     if plug_in is None:
         raise DescriptionError(text, 0, _unknown(kind, role))
     entry, package = plug_in
     try:
-        cls = entry.load()
-        if not (isinstance(cls, type) and issubclass(cls, Spec) and cls.role == role):
+        cls: type[Spec] = entry.load()
+        if getattr(cls, "role", None) != role:
             msg = f"{entry.value} is no {role} spec"
             raise TypeError(msg)
         if kind not in (name.text for name in cls.names):

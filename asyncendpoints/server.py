@@ -140,9 +140,8 @@ class Server(asyncio.AbstractServer):
         self._per_peer: Counter[str] = Counter()
         self._accepted = self._rejected = self._handshake_failed = self._accept_errors = 0
         self._closed = asyncio.Event()
-        #: Done while there is no connection.
-        self._idle = self._loop.create_future()
-        self._idle.set_result(None)
+        #: Made for those who wait for the last connection of a closed server to end.
+        self._idle: asyncio.Future[None] | None = None
         self._paused = False
         self._reading = False
         self._burst = 1
@@ -277,8 +276,6 @@ class Server(asyncio.AbstractServer):
         connection.setblocking(False)
         connection.on_end = self._ended
         self._connections.add(connection)
-        if self._idle.done():
-            self._idle = self._loop.create_future()
         task = self._loop.create_task(self._open(bound, connection, peer))
         if not task.done():  # an eager task may be over by now
             self._opening[connection] = task
@@ -338,8 +335,7 @@ class Server(asyncio.AbstractServer):
         self._opening.pop(connection, None)
         if not self._reading:
             self._update()
-        if not self._connections:
-            self._wake()
+        self._wake()
 
     def _report(self, error: HandshakeError) -> None:
         logger.debug("%s", error)
@@ -366,15 +362,14 @@ class Server(asyncio.AbstractServer):
             self._loop.call_soon(self._try_again)
         elif not self._reading:
             self._update()
-        if not self._connections:
-            self._wake()
+        self._wake()
 
     def _is_idle(self) -> bool:
         return not self._connections and not self._opening
 
     def _wake(self) -> None:
         """Tell those who wait for the end of the last connection."""
-        if self._is_idle() and not self._idle.done():
+        if self._idle is not None and not self._idle.done() and self._is_idle():
             self._idle.set_result(None)
 
     # Stopping
@@ -471,9 +466,10 @@ class Server(asyncio.AbstractServer):
             True if all have ended, False if time ran out first.
         """
         self.close()
-        if not self._idle.done():
+        if not self._is_idle():
+            self._idle = self._idle or self._loop.create_future()
             await asyncio.wait([self._idle], timeout=timeout)
-        return self._idle.done()
+        return self._is_idle()
 
     async def __aenter__(self) -> Self:
         return self

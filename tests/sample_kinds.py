@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from asyncendpoints import registry
 from asyncendpoints.errors import SpecError
 from asyncendpoints.fields import Choice, Help, Host, Names, Number, Port, Seconds, Secret, YesNo
+from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.registry import register
-from asyncendpoints.specs import ClientSpec, Inner, Name, ServerSpec
+from asyncendpoints.specs import ClientSpec, ServerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

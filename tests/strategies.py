@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from asyncendpoints.errors import SpecError
 from asyncendpoints.fields import Choice, Duration, Flag, HostText, Number, Words
+from asyncendpoints.grammar import Inner, grammar
 from asyncendpoints.registry import find, known
-from asyncendpoints.specs import Inner, grammar
 
 if TYPE_CHECKING:
     from asyncendpoints.fields import FieldType
-    from asyncendpoints.specs import Field, Spec
+    from asyncendpoints.grammar import Field
+    from asyncendpoints.specs import Spec
 
 __all__ = ["arguments", "descriptions", "hosts", "kinds", "specs"]
 

@@ -25,10 +25,11 @@ from asyncendpoints.errors import (
     EndpointError,
 )
 from asyncendpoints.fields import Help, Text
+from asyncendpoints.grammar import Name
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.names import LookupThreads
 from asyncendpoints.race import failure
-from asyncendpoints.specs import ClientSpec, Name
+from asyncendpoints.specs import ClientSpec
 from tests.clock import run
 from tests.support import Recorder, black_hole, open_descriptors, warm_up
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(asyncendpoints.__file__).parent
 
 #: Turn text into values and back, and do no more.
-PURE = {"description", "specs", "fields", "errors", "addresses", "events"}
+PURE = {"description", "grammar", "specs", "fields", "errors", "addresses", "events"}
 
 #: What reaches outside of the process, or waits for something.
 IO = {

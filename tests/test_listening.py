@@ -13,12 +13,13 @@ import pytest
 
 from asyncendpoints.errors import AddressInUseError, DescriptionError, ListenError
 from asyncendpoints.fields import Choice, Help
+from asyncendpoints.grammar import Name
 from asyncendpoints.kinds.memory import MemoryServer
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.listeners import PlainAcceptor
 from asyncendpoints.listening import bind, bind_all, listen, start_server
 from asyncendpoints.server import Server
-from asyncendpoints.specs import Name, ServerSpec
+from asyncendpoints.specs import ServerSpec
 from asyncendpoints.streams import HandlerServer, StreamServer
 from tests.serving import Visits, leave, visit
 from tests.support import Recorder, open_descriptors

@@ -15,8 +15,9 @@ import pytest
 import asyncendpoints
 from asyncendpoints import registry
 from asyncendpoints.errors import DescriptionError
+from asyncendpoints.grammar import Name
 from asyncendpoints.registry import find, known, register
-from asyncendpoints.specs import ClientSpec, Name, ServerSpec, parse_client, parse_server
+from asyncendpoints.specs import ClientSpec, ServerSpec, parse_client, parse_server
 from tests.sample_kinds import HopClient, PairServer, registered
 from tests.support import Recorder
 

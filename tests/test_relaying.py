@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pytest
 
 from asyncendpoints import ConnectRefusedError, ConnectTimeoutError, listen, open_connection
+from asyncendpoints.grammar import Name
 from asyncendpoints.relaying import Closed, Failed, Opened, Relay, RelayEvent, Totals
-from asyncendpoints.specs import ClientSpec, Name
+from asyncendpoints.specs import ClientSpec
 from asyncendpoints.splicing import is_available
 from tests.support import no_descriptors_left, open_descriptors, warm_up
 

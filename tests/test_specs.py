@@ -17,16 +17,10 @@ from asyncendpoints.addresses import Address
 from asyncendpoints.connecting import connect
 from asyncendpoints.errors import ConnectError, DescriptionError, SpecError
 from asyncendpoints.fields import Help, Port, Secret
+from asyncendpoints.grammar import Name, grammar
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.listeners import PlainAcceptor
-from asyncendpoints.specs import (
-    ClientSpec,
-    Name,
-    ServerSpec,
-    grammar,
-    parse_client,
-    parse_server,
-)
+from asyncendpoints.specs import ClientSpec, ServerSpec, parse_client, parse_server
 from tests.sample_kinds import HopClient, LateServer, PairServer, WrapServer, registered
 from tests.strategies import arguments, descriptions, kinds, specs
 

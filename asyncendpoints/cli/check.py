@@ -17,7 +17,8 @@ from asyncendpoints.cli.findings import Findings, find_out
 from asyncendpoints.cli.kinds import describe
 from asyncendpoints.cli.terminal import console, indented, line
 from asyncendpoints.errors import DescriptionError, mask
-from asyncendpoints.specs import Spec, grammar, parse_client, parse_server
+from asyncendpoints.grammar import grammar
+from asyncendpoints.specs import Spec, parse_client, parse_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

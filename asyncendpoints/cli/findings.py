@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from asyncendpoints.attempt import Attempt
 from asyncendpoints.contexts import ClientTerms, client_context
 from asyncendpoints.errors import ConnectError, KeyFileError, ListenError
+from asyncendpoints.grammar import grammar
 from asyncendpoints.holders import port_holder
 from asyncendpoints.kinds.adopted import (
     FDClient,
@@ -31,7 +32,7 @@ from asyncendpoints.kinds.adopted import (
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.kinds.tls import TLSAcceptor, TLSClient, TLSServer
 from asyncendpoints.kinds.unix import UNIXClient, UNIXServer, kind_of_file
-from asyncendpoints.specs import ServerSpec, Spec, grammar
+from asyncendpoints.specs import ServerSpec, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,13 +13,14 @@ from rich.text import Text
 from asyncendpoints.cli.exits import FAILURE
 from asyncendpoints.cli.terminal import console
 from asyncendpoints.errors import DescriptionError
+from asyncendpoints.grammar import grammar
 from asyncendpoints.registry import find, known
-from asyncendpoints.specs import grammar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asyncendpoints.specs import Field, Name, Spec
+    from asyncendpoints.grammar import Field, Name
+    from asyncendpoints.specs import Spec
 
 __all__ = ["Kind", "describe", "kinds", "usage"]
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from asyncendpoints.errors import ListenError, SpecError
 from asyncendpoints.fields import Choice, Help, NonEmpty, Number
+from asyncendpoints.grammar import Name
 from asyncendpoints.kinds.tcp import TCPClient, reachable_host
 from asyncendpoints.kinds.unix import UNIXClient, kind_of_file
 from asyncendpoints.listeners import ListeningSocket
-from asyncendpoints.specs import ClientSpec, Name, ServerSpec
+from asyncendpoints.specs import ClientSpec, ServerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 from asyncendpoints.addresses import Address
 from asyncendpoints.errors import AddressInUseError, ConnectRefusedError, ListenError
 from asyncendpoints.fields import Backlog, Help, NonEmpty, Seconds
+from asyncendpoints.grammar import Name
 from asyncendpoints.kinds.unix import knock
 from asyncendpoints.listeners import tracked
-from asyncendpoints.specs import ClientSpec, Name, ServerSpec
+from asyncendpoints.specs import ClientSpec, ServerSpec
 
 if TYPE_CHECKING:
     from asyncendpoints.attempt import Attempt

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asyncendpoints.errors import AddressInUseError, ListenError
+from asyncendpoints.grammar import Name
 from asyncendpoints.listeners import Connection
-from asyncendpoints.specs import ClientSpec, Name, ServerSpec
+from asyncendpoints.specs import ClientSpec, ServerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from asyncendpoints.addresses import Address, is_ipv4
 from asyncendpoints.errors import AddressInUseError, ListenError
 from asyncendpoints.fields import Backlog, Choice, Help, Host, Port, Seconds, YesNo
+from asyncendpoints.grammar import Name
 from asyncendpoints.holders import port_holder
 from asyncendpoints.listeners import ListeningSocket
 from asyncendpoints.names import literal
-from asyncendpoints.specs import ClientSpec, Name, ServerSpec
+from asyncendpoints.specs import ClientSpec, ServerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -49,9 +49,10 @@ from asyncendpoints.fields import (
     Words,
     YesNo,
 )
+from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.handshakes import certificate_problem, handshake_problem
 from asyncendpoints.kinds.tcp import Family, PortServer, TCPClient, reachable_host
-from asyncendpoints.specs import ClientSpec, Inner, Name
+from asyncendpoints.specs import ClientSpec
 from asyncendpoints.transports import (
     BrokenHandshakeError,
     Handover,

@@ -29,8 +29,9 @@ from asyncendpoints.errors import (
     SpecError,
 )
 from asyncendpoints.fields import Backlog, Help, Mode, NonEmpty, Seconds, YesNo
+from asyncendpoints.grammar import Name
 from asyncendpoints.listeners import ListeningSocket
-from asyncendpoints.specs import ClientSpec, Name, ServerSpec
+from asyncendpoints.specs import ClientSpec, ServerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,12 +12,14 @@ from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.util.nodes import nested_parse_with_titles
 
+from asyncendpoints.grammar import REQUIRED, Field, Name, grammar
 from asyncendpoints.registry import find, known
-from asyncendpoints.specs import REQUIRED, Field, Name, Spec, grammar
 
 if TYPE_CHECKING:
     from docutils import nodes
     from sphinx.application import Sphinx
+
+    from asyncendpoints.specs import Spec
 
 
 _USUAL = "tcp tls unix systemd fd"

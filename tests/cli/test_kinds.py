@@ -10,8 +10,9 @@ import pytest
 from asyncendpoints import registry
 from asyncendpoints.cli.kinds import Kind, describe, usage
 from asyncendpoints.fields import Help, Text
+from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.kinds.tcp import TCPClient
-from asyncendpoints.specs import ClientSpec, Inner, Name, ServerSpec
+from asyncendpoints.specs import ClientSpec, ServerSpec
 from tests.cli.support import run, words
 
 

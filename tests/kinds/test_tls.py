@@ -27,11 +27,12 @@ from asyncendpoints.errors import (
     TLSError,
 )
 from asyncendpoints.fields import Help, Port
+from asyncendpoints.grammar import Name
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.kinds.tls import TLSAcceptor, TLSClient, TLSServer
 from asyncendpoints.listening import listen
 from asyncendpoints.server import Limits
-from asyncendpoints.specs import ClientSpec, Name, parse_client, parse_server
+from asyncendpoints.specs import ClientSpec, parse_client, parse_server
 from tests.support import Recorder
 from tests.tls_material import NOW, Authority, Issued, write
 

@@ -25,8 +25,8 @@ from asyncendpoints import (
     TCPClient,
 )
 from asyncendpoints.fields import Backlog, Help, Path, Seconds, Secret
+from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.listeners import ListeningSocket
-from asyncendpoints.specs import Inner, Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,8 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from asyncendpoints.fields import Help, Host, Port, Secret
-from asyncendpoints.specs import ClientSpec, Inner, Name
+from asyncendpoints.grammar import Inner, Name
+from asyncendpoints.specs import ClientSpec
 
 if TYPE_CHECKING:
     import socket

@@ -7,7 +7,8 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Annotated
 
 from asyncendpoints.fields import Help, Port, Seconds, Words
-from asyncendpoints.specs import Inner, Name, ServerSpec
+from asyncendpoints.grammar import Inner, Name
+from asyncendpoints.specs import ServerSpec
 
 if TYPE_CHECKING:
     from asyncendpoints.listeners import Acceptor, Listener
