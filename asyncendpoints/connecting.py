@@ -6,12 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from asyncendpoints.attempt import Attempt
+from asyncendpoints.grammar import grammar
 from asyncendpoints.specs import ClientSpec, parse_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncendpoints.events import Event
+    from asyncendpoints.specs import Spec
 
 __all__ = ["DEFAULT_TIMEOUT", "connect", "open_connection", "within"]
 
@@ -55,7 +57,7 @@ async def connect(
         raise TypeError(msg)
     factory = _factory(protocol_factory)
     if timeout is _UNSET:
-        timeout = getattr(spec, "timeout", DEFAULT_TIMEOUT)
+        timeout = _limit(spec)
     attempt = Attempt(spec, on_event=on_event)
     if timeout is None:
         return await spec.open(attempt, factory)
@@ -116,6 +118,17 @@ async def open_connection(
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport, _ = await connect(endpoint, protocol, timeout=timeout, on_event=on_event)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+def _limit(spec: Spec) -> float | None:
+    """Give the seconds that an endpoint allows; a wrapper that says nothing has those of what it wraps."""
+    while not hasattr(spec, "timeout"):
+        rest = grammar(type(spec)).rest
+        if rest is None:
+            return DEFAULT_TIMEOUT
+        spec = getattr(spec, rest.name)
+    limit: float | None = spec.timeout
+    return limit
 
 
 def _factory(given: Callable[[], P] | P) -> Callable[[], P]:

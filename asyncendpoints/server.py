@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from asyncendpoints.addresses import Address, unmapped
-from asyncendpoints.errors import HandshakeError
+from asyncendpoints.errors import EndpointError, HandshakeError
 from asyncendpoints.listeners import Connection, tracked
 
 if TYPE_CHECKING:
@@ -381,8 +381,11 @@ class Server(asyncio.AbstractServer):
     async def serve_forever(self) -> None:
         """Wait until the server is closed, or the caller cancelled, which closes it.
 
+        When another task or a signal handler closes the server this returns, so that leaving ``async with``
+        drains. (That of `asyncio.Server` raises `asyncio.CancelledError` then, though nobody cancelled.)
+
         Raises:
-            asyncio.CancelledError: Always, as `asyncio.Server.serve_forever` does.
+            asyncio.CancelledError: The caller was cancelled.
             RuntimeError: The server is closed, or this is being waited for already.
         """
         if self._closed.is_set():
@@ -410,10 +413,19 @@ class Server(asyncio.AbstractServer):
         """Read certificates and keys again, for the connections to come.
 
         Raises:
-            EndpointError: Those of an endpoint are bad. It keeps the old ones, and so do those after it.
+            EndpointError: Those of an endpoint are bad: it keeps the old ones, and the others get theirs.
+                Where several are bad the first is raised, with the others as its notes.
         """
+        errors: list[EndpointError] = []
         for acceptor in {id(each.acceptor): each.acceptor for each in self._bound}.values():
-            acceptor.reload()
+            try:
+                acceptor.reload()
+            except EndpointError as error:
+                errors.append(error)
+        if errors:
+            for other in errors[1:]:
+                errors[0].add_note(str(other))
+            raise errors[0]
 
     def close(self) -> None:
         """Stop listening. Connections go on: see `close_clients`, `drain` and `wait_closed`."""
@@ -423,8 +435,8 @@ class Server(asyncio.AbstractServer):
         self._update()
         for each in self._bound:
             each.listener.close()
-        if self._forever is not None:
-            self._forever.cancel()
+        if self._forever is not None and not self._forever.done():
+            self._forever.set_result(None)
 
     def close_clients(self) -> None:
         """Close every connection, after what its protocol has written so far."""

@@ -24,8 +24,8 @@ from asyncendpoints.errors import (
     DescriptionError,
     EndpointError,
 )
-from asyncendpoints.fields import Help, Text
-from asyncendpoints.grammar import Name
+from asyncendpoints.fields import Help, Seconds, Text
+from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.names import LookupThreads
 from asyncendpoints.race import failure
@@ -248,6 +248,25 @@ class SlowClient(ClientSpec):
         return cast(socket.socket, await forever())
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class HurriedClient(SlowClient):
+    """One with a time limit."""
+
+    timeout: Annotated[Seconds | None, Help("limit, in seconds")] = 30.0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CoatClient(ClientSpec):
+    """A wrapper without a time limit of its own."""
+
+    names = (Name("coat", "coat:slow:x"),)
+
+    inner: Annotated[ClientSpec, Inner("client", rest=True), Help("what is wrapped")]
+
+    async def open_socket(self, attempt: Attempt) -> socket.socket:
+        return await self.inner.open_socket(attempt)
+
+
 async def moment_of_timeout(action: Any) -> tuple[float, ConnectTimeoutError]:
     """Give the moment at which something times out, and the error."""
     with pytest.raises(ConnectTimeoutError) as caught:
@@ -267,6 +286,13 @@ def test_default_timeout() -> None:
     """A spec without a time limit has that of the library."""
     seconds, _ = run(moment_of_timeout(connect(SlowClient(), Recorder)))
     assert seconds == DEFAULT_TIMEOUT == 30
+
+
+@pytest.mark.parametrize(("inner", "moment"), [(HurriedClient(timeout=7.0), 7), (SlowClient(), 30)])
+def test_timeout_of_what_is_wrapped(inner: ClientSpec, moment: float) -> None:
+    """A wrapper that has no time limit has that of what it wraps."""
+    seconds, _ = run(moment_of_timeout(connect(CoatClient(inner), Recorder)))
+    assert seconds == moment
 
 
 def test_no_timeout() -> None:
