@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from asyncendpoints.addresses import Address as Address
     from asyncendpoints.connecting import connect as connect
     from asyncendpoints.connecting import open_connection as open_connection
+    from asyncendpoints.datagrams import DatagramServer as DatagramServer
+    from asyncendpoints.datagrams import connect_datagram as connect_datagram
+    from asyncendpoints.datagrams import listen_datagram as listen_datagram
     from asyncendpoints.description import quote as quote
     from asyncendpoints.errors import AddressInUseError as AddressInUseError
     from asyncendpoints.errors import AttemptFailure as AttemptFailure
     from asyncendpoints.errors import CertificateError as CertificateError
     from asyncendpoints.errors import ConnectError as ConnectError
+    from asyncendpoints.errors import ConnectNotFoundError as ConnectNotFoundError
+    from asyncendpoints.errors import ConnectPermissionError as ConnectPermissionError
     from asyncendpoints.errors import ConnectRefusedError as ConnectRefusedError
     from asyncendpoints.errors import ConnectTimeoutError as ConnectTimeoutError
     from asyncendpoints.errors import DescriptionError as DescriptionError
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from asyncendpoints.errors import HandshakeError as HandshakeError
     from asyncendpoints.errors import KeyFileError as KeyFileError
     from asyncendpoints.errors import ListenError as ListenError
+    from asyncendpoints.errors import ListenPermissionError as ListenPermissionError
     from asyncendpoints.errors import ResolveError as ResolveError
     from asyncendpoints.errors import SpecError as SpecError
     from asyncendpoints.errors import TLSError as TLSError
@@ -49,10 +55,13 @@ if TYPE_CHECKING:
     from asyncendpoints.kinds.tcp import TCPServer as TCPServer
     from asyncendpoints.kinds.tls import TLSClient as TLSClient
     from asyncendpoints.kinds.tls import TLSServer as TLSServer
+    from asyncendpoints.kinds.udp import UDPClient as UDPClient
+    from asyncendpoints.kinds.udp import UDPServer as UDPServer
     from asyncendpoints.kinds.unix import PeerCredentials as PeerCredentials
     from asyncendpoints.kinds.unix import UNIXClient as UNIXClient
     from asyncendpoints.kinds.unix import UNIXServer as UNIXServer
     from asyncendpoints.kinds.unix import peer_credentials as peer_credentials
+    from asyncendpoints.listening import Listening as Listening
     from asyncendpoints.listening import Sockets as Sockets
     from asyncendpoints.listening import bind as bind
     from asyncendpoints.listening import listen as listen
@@ -62,6 +71,8 @@ if TYPE_CHECKING:
     from asyncendpoints.server import Server as Server
     from asyncendpoints.server import Stats as Stats
     from asyncendpoints.specs import ClientSpec as ClientSpec
+    from asyncendpoints.specs import DatagramClientSpec as DatagramClientSpec
+    from asyncendpoints.specs import DatagramServerSpec as DatagramServerSpec
     from asyncendpoints.specs import ServerSpec as ServerSpec
     from asyncendpoints.specs import parse_client as parse_client
     from asyncendpoints.specs import parse_server as parse_server
@@ -74,9 +85,11 @@ _MODULES = {
     for module, names in {
         "addresses": "Address",
         "connecting": "connect open_connection",
+        "datagrams": "DatagramServer connect_datagram listen_datagram",
         "description": "quote",
-        "errors": "AddressInUseError AttemptFailure CertificateError ConnectError ConnectRefusedError "
-        "ConnectTimeoutError DescriptionError EndpointError HandshakeError KeyFileError ListenError "
+        "errors": "AddressInUseError AttemptFailure CertificateError ConnectError ConnectNotFoundError "
+        "ConnectPermissionError ConnectRefusedError ConnectTimeoutError DescriptionError "
+        "EndpointError HandshakeError KeyFileError ListenError ListenPermissionError "
         "ResolveError SpecError TLSError",
         "events": "AttemptAbandoned AttemptFailed AttemptStarted Connected Event HandshakeFailed "
         "HandshakeFinished HandshakeStarted LookupFailed LookupFinished LookupStarted",
@@ -85,11 +98,12 @@ _MODULES = {
         "kinds.stdio": "StdioClient StdioServer",
         "kinds.tcp": "TCPClient TCPServer",
         "kinds.tls": "TLSClient TLSServer",
+        "kinds.udp": "UDPClient UDPServer",
         "kinds.unix": "PeerCredentials UNIXClient UNIXServer peer_credentials",
-        "listening": "Sockets bind listen start_server",
+        "listening": "Listening Sockets bind listen start_server",
         "registry": "register",
         "server": "Limits Server Stats",
-        "specs": "ClientSpec ServerSpec parse_client parse_server",
+        "specs": "ClientSpec DatagramClientSpec DatagramServerSpec ServerSpec parse_client parse_server",
         "streams": "HandlerServer StreamServer",
     }.items()
     for name in names.split()
@@ -99,6 +113,10 @@ __all__ = sorted(_MODULES)  # noqa: PLE0605 - one list of the names is enough
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # slow to import
+
+        return version(__name__)
     module = _MODULES.get(name)
     if module is None:
         msg = f"module {__name__!r} has no attribute {name!r}"
@@ -109,4 +127,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

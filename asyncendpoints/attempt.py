@@ -112,7 +112,10 @@ class Attempt:
         return found
 
     async def race(
-        self, addresses: Sequence[Address], local: tuple[str | None, int] | None = None
+        self,
+        addresses: Sequence[Address],
+        local: tuple[str | None, int] = (None, 0),
+        dialler: Callable[[Address, Any], Dial] = Dial,
     ) -> socket.socket:
         """Connect to the first address that answers.
 
@@ -120,22 +123,27 @@ class Attempt:
             addresses: In order of preference, one or more.
             local: The host, None for any, and the port, 0 for any, to connect from. Addresses that cannot be
                 reached from there are left out.
+            dialler: Begins to connect to an address from a local one, or None; as a rule by TCP.
 
         Raises:
             ConnectError: None answered.
         """
-        dial: Callable[[Address], Dial] = Dial
-        if local is not None:
+        sources: dict[int, tuple[Any, ...]] = {}
+        if local != (None, 0):
             sources = await self._sources(*local)
             addresses = [each for each in addresses if each.family in sources]
-            dial = lambda address: Dial(address, sources[address.family])  # noqa: E731
         self.stage = "connect"
-        if local is not None and not addresses:
+        if not addresses:
             problem = f"no address of the host can be reached from {local[0]}"
             raise self.error(problem, errno=errors.EADDRNOTAVAIL)
         # Only what fails from here on is in the error of this race.
         start = len(self.failures)
-        winner = await race(addresses, dial, self.failures, self.emit)
+        winner = await race(
+            addresses,
+            lambda address: dialler(address, sources.get(address.family)),
+            self.failures,
+            self.emit,
+        )
         if winner is None:
             raise self.all_failed(self.failures[start:])
         return winner.socket

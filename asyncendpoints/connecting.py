@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncendpoints.attempt import Attempt
 from asyncendpoints.grammar import grammar
 from asyncendpoints.specs import ClientSpec, parse_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from asyncendpoints.events import Event
     from asyncendpoints.specs import Spec
 
-__all__ = ["DEFAULT_TIMEOUT", "connect", "open_connection", "within"]
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "UNSET",
+    "carry_out",
+    "client_spec",
+    "connect",
+    "open_connection",
+    "protocol_maker",
+    "within",
+]
 
+T = TypeVar("T")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 #: Seconds that a connect may take where neither the text nor the call says otherwise.
 DEFAULT_TIMEOUT = 30.0
 
-#: Stands for "as the endpoint says".
-_UNSET = object()
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "as the endpoint says"
+
+
+#: Stands where a number of seconds or None is expected.
+UNSET: Any = _Unset()
 
 
 async def connect(
     endpoint: str | ClientSpec,
     protocol_factory: Callable[[], P] | P,
     *,
-    timeout: float | None = _UNSET,  # type: ignore[assignment]  # a private mark, not a value
+    timeout: float | None = UNSET,
     on_event: Callable[[Event], None] | None = None,
 ) -> tuple[asyncio.Transport, P]:
     """Connect to an endpoint.
@@ -51,22 +68,22 @@ async def connect(
         ConnectError: The connection did not come about. With it, or with a cancel, every descriptor that
             was opened is closed.
     """
-    spec = parse_client(endpoint) if isinstance(endpoint, str) else endpoint
-    if not isinstance(spec, ClientSpec):
-        msg = f"an endpoint to connect to is a description or a client spec, not {endpoint!r}"
-        raise TypeError(msg)
-    factory = _factory(protocol_factory)
-    if timeout is _UNSET:
-        timeout = _limit(spec)
+    spec = client_spec(endpoint)
+    factory = protocol_maker(protocol_factory)
     attempt = Attempt(spec, on_event=on_event)
-    if timeout is None:
-        return await spec.open(attempt, factory)
-    return await within(timeout, attempt, factory)
+    return await carry_out(attempt, partial(spec.open, attempt, factory), timeout)
 
 
-async def within(
-    timeout: float, attempt: Attempt, factory: Callable[[], P]
-) -> tuple[asyncio.Transport, P]:
+def carry_out(
+    attempt: Attempt, opening: Callable[[], Awaitable[T]], timeout: float | None
+) -> Awaitable[T]:
+    """Carry out an attempt within its seconds: `UNSET` for those of its endpoint, None for no limit."""
+    if timeout is UNSET:
+        timeout = _limit(attempt.endpoint)
+    return opening() if timeout is None else within(timeout, attempt, opening)
+
+
+async def within(timeout: float, attempt: Attempt, opening: Callable[[], Awaitable[T]]) -> T:
     """Carry out an attempt, and give up after some seconds; 0 is one turn of the loop.
 
     Raises:
@@ -87,7 +104,7 @@ async def within(
     attempt.deadline = loop.time() + timeout
     timer = loop.call_at(attempt.deadline, expire)
     try:
-        return await attempt.endpoint.open(attempt, factory)
+        return await opening()
     except asyncio.CancelledError as error:
         if expired and task.cancelling() == cancels + 1:
             raise attempt.timed_out(timeout) from error
@@ -102,7 +119,7 @@ async def open_connection(
     endpoint: str | ClientSpec,
     *,
     limit: int = 65536,
-    timeout: float | None = _UNSET,  # type: ignore[assignment]  # a private mark, not a value
+    timeout: float | None = UNSET,
     on_event: Callable[[Event], None] | None = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to an endpoint and give its streams, as ``asyncio.open_connection`` does.
@@ -120,6 +137,20 @@ async def open_connection(
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
+def client_spec(endpoint: str | ClientSpec) -> ClientSpec:
+    """Give the spec of an endpoint to connect to.
+
+    Raises:
+        DescriptionError: The text is no description of a client.
+        TypeError: It is neither a text nor the spec of a client.
+    """
+    spec = parse_client(endpoint) if isinstance(endpoint, str) else endpoint
+    if not isinstance(spec, ClientSpec):
+        msg = f"an endpoint to connect to is a description or a client spec, not {endpoint!r}"
+        raise TypeError(msg)
+    return spec
+
+
 def _limit(spec: Spec) -> float | None:
     """Give the seconds that an endpoint allows; a wrapper that says nothing has those of what it wraps."""
     while not hasattr(spec, "timeout"):
@@ -131,7 +162,8 @@ def _limit(spec: Spec) -> float | None:
     return limit
 
 
-def _factory(given: Callable[[], P] | P) -> Callable[[], P]:
+def protocol_maker(given: Callable[[], P] | P) -> Callable[[], P]:
+    """Give a factory, whether one was given or the protocol itself."""
     if isinstance(given, asyncio.BaseProtocol):
         protocol: P = given
         return lambda: protocol

@@ -12,10 +12,10 @@ import os
 import ssl
 import stat
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from asyncendpoints.errors import KeyFileError
 
@@ -29,6 +29,8 @@ __all__ = ["ClientTerms", "ServerTerms", "client_context", "peer_chain", "server
 logger = logging.getLogger("asyncendpoints")
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+_DESCRIPTORS = "/proc/self/fd"
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
@@ -115,9 +117,21 @@ def _verifying(trust_roots: str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=roots)
     except ssl.SSLError as error:
         raise KeyFileError(str(trust_roots), _reason(error)) from error
+    if trust_roots is None and not context.cert_store_stats()["x509"]:
+        _check_system_roots()
     # A common name is no host name. Source: RFC 9525, section 6.
     context.hostname_checks_common_name = False
     return context
+
+
+def _check_system_roots() -> None:
+    """Find out why the file of the system gave no roots: OpenSSL does not tell."""
+    path = ssl.get_default_verify_paths().cafile
+    if path is not None:
+        try:
+            open(path, "rb").close()
+        except OSError as error:
+            raise KeyFileError(path, _reason(error)) from error
 
 
 def _unverifying(key_log: str | None) -> ssl.SSLContext:
@@ -231,14 +245,37 @@ def _load_pair(context: ssl.SSLContext, pair: KeyPair) -> None:
     """Load a key and its chain, which may come from several files."""
     if pair.key_path is not None:
         _report_exposed(pair.key_path)
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(pair.pem)
+    try:
+        with _file_of(pair.pem) as path:
+            _load_chain(context, pair, path)
+    except OSError as error:
+        problem = f"OpenSSL takes it from a file, which cannot be made: {_reason(error)}"
+        raise KeyFileError(pair.source, problem) from error
+
+
+def _load_chain(context: ssl.SSLContext, pair: KeyPair, path: str) -> None:
+    try:
+        # Without a password, even an empty one, OpenSSL would ask for it on the terminal.
+        context.load_cert_chain(path, pair.key_path, lambda: pair.passphrase or "")
+    except (OSError, ValueError) as error:
+        raise KeyFileError(pair.key_path or pair.source, _reason(error)) from error
+
+
+@contextmanager
+def _file_of(data: bytes) -> Iterator[str]:
+    """Give the path of a file with some data, for as long as the block runs."""
+    with _memory() or tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(data)
         file.flush()
-        try:
-            # Without a password, even an empty one, OpenSSL would ask for it on the terminal.
-            context.load_cert_chain(file.name, pair.key_path, lambda: pair.passphrase or "")
-        except (OSError, ValueError) as error:
-            raise KeyFileError(pair.key_path or pair.source, _reason(error)) from error
+        yield file.name if isinstance(file.name, str) else f"{_DESCRIPTORS}/{file.name}"
+
+
+def _memory() -> IO[bytes] | None:
+    """Open a file in memory, which needs no writable directory; None where the system has none."""
+    if hasattr(os, "memfd_create") and os.path.isdir(_DESCRIPTORS):
+        with suppress(OSError):
+            return open(os.memfd_create("certificates"), "wb")
+    return None
 
 
 def _load_client_key(context: ssl.SSLContext, terms: ClientTerms) -> None:
@@ -270,7 +307,10 @@ def _read_roots(path: str) -> str:
 
 
 def _pem_files(path: str) -> list[str]:
-    return sorted(each.path for each in os.scandir(path) if each.name.endswith(".pem"))
+    try:
+        return sorted(each.path for each in os.scandir(path) if each.name.endswith(".pem"))
+    except OSError as error:
+        raise KeyFileError(path, _reason(error)) from error
 
 
 def _certificates(path: str) -> Iterator[str]:
@@ -285,10 +325,11 @@ def _certificates(path: str) -> Iterator[str]:
 
 
 def _report_exposed(path: str) -> None:
-    """Warn of a private key that every user can read."""
-    mode = os.stat(path).st_mode
-    if mode & stat.S_IROTH:
-        _warn_exposed(path, mode)
+    """Warn of a private key that every user can read; one that has gone meanwhile nobody can."""
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        if mode & stat.S_IROTH:
+            _warn_exposed(path, mode)
 
 
 @cache

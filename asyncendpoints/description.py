@@ -12,19 +12,26 @@ value that starts with ``[`` runs to the matching ``]`` and is taken as it is.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from asyncendpoints.errors import DescriptionError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["Argument", "join", "quote", "scan", "split"]
 
-_KEY = re.compile(r"[^\\:=]*(?:\\.[^\\:=]*)*=", re.DOTALL)
-_VALUE = re.compile(r"[^\\:]*(?:\\.[^\\:]*)*", re.DOTALL)
+_KEY = re.compile(r"[^\\:=]*+(?:\\.[^\\:=]*+)*+=", re.DOTALL)
+_VALUE = re.compile(r"[^\\:]*+(?:\\.[^\\:]*+)*+", re.DOTALL)
 #: A whole argument, its colon in front, of a description without brackets.
 _ARGUMENT = re.compile(rf":({_KEY.pattern})?({_VALUE.pattern})", re.DOTALL)
-_BRACKET = re.compile(r"[\[\]]")
+#: Brackets in a row: one by one a text of nothing else would take long.
+_BRACKETS = re.compile(r"\[+|\]+")
 _SPECIAL = re.compile(r"[\\:=]")
 _SPECIAL_AFTER_KEY = re.compile(r"[\\:]")
+
+#: More than any description needs, wrappers in wrappers included: what a hostile text can cost is bounded.
+MOST_ARGUMENTS = 1000
 
 _OPEN_ESCAPE = r"ends inside an escape; write \\ for one backslash"
 _OPEN_BRACKET = r"the bracket opened here is never closed; write \[ for a plain one"
@@ -60,13 +67,14 @@ def split(text: str) -> tuple[str, list[tuple[str | None, str | None]]]:
     """Cut a description into its kind and its arguments, each a key (or None) and a value (or None).
 
     Raises:
-        DescriptionError: The text ends inside an escape or a bracket, or goes on after one.
+        DescriptionError: The text ends inside an escape or a bracket, goes on after one, or has more than
+            1000 arguments.
         TypeError: ``text`` is not a ``str``.
     """
     if not isinstance(text, str):
         msg = f"a description is text, not {type(text).__name__}"
         raise TypeError(msg)
-    if "[" in text:
+    if "[" in text or len(text) > MOST_ARGUMENTS:  # a shorter text cannot have too many
         return text.partition(":")[0], [(each.key, each.value) for each in scan(text)]
     if "\\" in text:
         return text.partition(":")[0], _split_escaped(text)
@@ -91,18 +99,20 @@ def _split_escaped(text: str) -> list[tuple[str | None, str | None]]:
     ]
 
 
-def scan(text: str) -> list[Argument]:
-    """Cut a description into its arguments, with the place of each.
+def scan(text: str) -> Iterator[Argument]:
+    """Cut a description into its arguments, with the place of each, as far as they are asked for.
 
     Raises:
         DescriptionError: As `split` does.
     """
-    arguments: list[Argument] = []
     end = text.find(":")
+    count = 0
     while 0 <= end < len(text):
+        if count == MOST_ARGUMENTS:
+            raise DescriptionError(text, end + 1, f"has more than {MOST_ARGUMENTS} arguments")
         argument, end = _scan_argument(text, end + 1)
-        arguments.append(argument)
-    return arguments
+        count += 1
+        yield argument
 
 
 def _scan_argument(text: str, start: int) -> tuple[Argument, int]:
@@ -127,15 +137,17 @@ def _scan_argument(text: str, start: int) -> tuple[Argument, int]:
 def _closing_bracket(text: str, opening: int) -> int:
     """Find the bracket that closes the one at ``opening``."""
     depth = 0
-    for match in _BRACKET.finditer(text, opening):
-        depth += 1 if match[0] == "[" else -1
-        if depth == 0:
+    for match in _BRACKETS.finditer(text, opening):
+        run = match[0]
+        depth += len(run) if run[0] == "[" else -len(run)
+        if depth <= 0:
             break
     else:
         raise DescriptionError(text, opening, _OPEN_BRACKET)
-    if match.end() < len(text) and text[match.end()] != ":":
-        raise DescriptionError(text, match.end(), _AFTER_BRACKET)
-    return match.start()
+    end = match.end() + depth  # the rest of the run, if any, closes nothing
+    if end < len(text) and text[end] != ":":
+        raise DescriptionError(text, end, _AFTER_BRACKET)
+    return end - 1
 
 
 def _unescape(raw: str) -> str:
@@ -167,8 +179,9 @@ def _quote(value: str, special: re.Pattern[str]) -> str:
 
 def _is_balanced(value: str) -> bool:
     depth = 0
-    for match in _BRACKET.finditer(value):
-        depth += 1 if match[0] == "[" else -1
+    for match in _BRACKETS.finditer(value):
+        run = match[0]
+        depth += len(run) if run[0] == "[" else -len(run)
         if depth < 0:
             return False
     return depth == 0

@@ -6,13 +6,16 @@ The tree::
     ├── DescriptionError (ValueError)         a description that cannot be read
     ├── SpecError (ValueError)                a spec built with a value out of range
     ├── ConnectError (OSError)                a connection that did not come about
+    │   ├── ConnectNotFoundError (FileNotFoundError)
+    │   ├── ConnectPermissionError (PermissionError)
     │   ├── ConnectRefusedError (ConnectionRefusedError)
     │   ├── ConnectTimeoutError (TimeoutError)
     │   ├── ResolveError (socket.gaierror)
     │   └── TLSError (ssl.SSLError)
     │       └── CertificateError (ssl.SSLCertVerificationError)
     ├── ListenError (OSError)                 an endpoint that cannot be listened on
-    │   └── AddressInUseError
+    │   ├── AddressInUseError
+    │   └── ListenPermissionError (PermissionError)
     ├── KeyFileError (ValueError)             a file of keys or certificates that cannot be used
     └── HandshakeError                        a client that a server could not accept
 
@@ -22,12 +25,13 @@ attributes; the text is made from them.
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from socket import gaierror
 from ssl import SSLCertVerificationError, SSLError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from unicodedata import combining, east_asian_width
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ __all__ = [
     "AttemptFailure",
     "CertificateError",
     "ConnectError",
+    "ConnectNotFoundError",
+    "ConnectPermissionError",
     "ConnectRefusedError",
     "ConnectTimeoutError",
     "DescriptionError",
@@ -48,11 +54,13 @@ __all__ = [
     "HandshakeError",
     "KeyFileError",
     "ListenError",
+    "ListenPermissionError",
     "ResolveError",
     "SpecError",
     "TLSError",
     "is_secret",
     "mask",
+    "may_hide",
     "nearest",
     "shorten",
 ]
@@ -68,7 +76,7 @@ _SECRET_WORDS = ("password", "passphrase", "passwd", "pass", "pwd", "psk", "secr
 _KEY = re.compile(r"(?<![^:=\[\]])[^:=\[\]]+=")
 _BREAK = re.compile(r"[:\[\]]")
 #: A colon and the key after it. What ends in ``=`` is no key: secrets in base 64 do.
-_NEXT_KEY = re.compile(r":[A-Za-z_][A-Za-z0-9_]*\\*=(?![=:\]]|$)")
+_NEXT_KEY = re.compile(r":([A-Za-z_][A-Za-z0-9_]*)\\*=(?![=:\]]|$)")
 
 #: How much of a text is looked at, and how much is shown of it, in characters.
 _LONGEST = 4096
@@ -86,20 +94,25 @@ class DescriptionError(EndpointError, ValueError):
         text: The whole description, secrets included: not for logs.
         position: Where it went wrong: an index into ``text``, 0 to ``len(text)``.
         problem: What is wrong there and what would be right, without the text.
+        names: The arguments of the kinds in the text, as far as these are known. One of them ends a secret
+            before it; anything else may be a piece of the secret, and is not shown.
     """
 
-    def __init__(self, text: str, position: int, problem: str) -> None:
+    def __init__(
+        self, text: str, position: int, problem: str, names: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(text, position, problem)
         self.text = text
         self.position = position
         self.problem = problem
+        self.names = names
 
     def __str__(self) -> str:
-        shown, column = _excerpt(self.text, self.position)
+        shown, column = _excerpt(self.text, self.position, self.names)
         return f"{shown or 'empty text'}: {self.problem}\n  {shown}\n  {' ' * column}^"
 
     def __repr__(self) -> str:
-        shown, _ = _excerpt(self.text, self.position)
+        shown, _ = _excerpt(self.text, self.position, self.names)
         return f"{type(self).__name__}({shown!r}, {self.position}, {self.problem!r})"
 
 
@@ -142,7 +155,20 @@ class ConnectError(EndpointError, OSError):
         attempts: Every address that failed, in the order in which they failed.
         problem: What happened.
         errno: The error number that all attempts agree on, or None.
+
+    As with `OSError`, the number can decide the class: `ConnectNotFoundError`, `ConnectPermissionError`.
     """
+
+    def __new__(
+        cls,
+        endpoint: ClientSpec,  # noqa: ARG004 - as __init__
+        stage: str,  # noqa: ARG004
+        problem: str,
+        attempts: Sequence[AttemptFailure] = (),  # noqa: ARG004
+        errno: int | None = None,
+    ) -> Self:
+        chosen = _CONNECT_ERRORS.get(errno, cls) if cls is ConnectError else cls
+        return super().__new__(chosen, errno, problem)  # type: ignore[return-value]  # a subclass
 
     def __init__(
         self,
@@ -162,8 +188,19 @@ class ConnectError(EndpointError, OSError):
     def __str__(self) -> str:
         return f"{self.endpoint.display()}: {self.problem}"
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.endpoint, self.stage, self.problem, self.attempts, self.errno)
+
+
+class ConnectNotFoundError(ConnectError, FileNotFoundError):
+    """There is no socket at the path."""
+
+
+class ConnectPermissionError(ConnectError, PermissionError):
+    """This user may not connect there."""
 
 
 class ConnectRefusedError(ConnectError, ConnectionRefusedError):
@@ -194,7 +231,19 @@ class ListenError(EndpointError, OSError):
         problem: What happened.
         hint: What would help, or an empty text.
         errno: The error number, or None.
+
+    As with `OSError`, the number can decide the class: `ListenPermissionError`.
     """
+
+    def __new__(
+        cls,
+        endpoint: ServerSpec,  # noqa: ARG004 - as __init__
+        problem: str,
+        hint: str = "",  # noqa: ARG004
+        errno: int | None = None,
+    ) -> Self:
+        chosen = _LISTEN_ERRORS.get(errno, cls) if cls is ListenError else cls
+        return super().__new__(chosen, errno, problem)  # type: ignore[return-value]  # a subclass
 
     def __init__(
         self, endpoint: ServerSpec, problem: str, hint: str = "", errno: int | None = None
@@ -209,8 +258,15 @@ class ListenError(EndpointError, OSError):
         hint = f" ({self.hint})" if self.hint else ""
         return f"{self.endpoint.display()}: {self.problem}{hint}"
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.endpoint, self.problem, self.hint, self.errno)
+
+
+class ListenPermissionError(ListenError, PermissionError):
+    """This user may not listen there."""
 
 
 class AddressInUseError(ListenError):
@@ -232,6 +288,17 @@ class KeyFileError(EndpointError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}"
+
+
+_CONNECT_ERRORS: dict[int | None, type[ConnectError]] = {
+    errno.ENOENT: ConnectNotFoundError,
+    errno.EACCES: ConnectPermissionError,
+    errno.EPERM: ConnectPermissionError,
+}
+_LISTEN_ERRORS: dict[int | None, type[ListenError]] = {
+    errno.EACCES: ListenPermissionError,
+    errno.EPERM: ListenPermissionError,
+}
 
 
 class HandshakeError(EndpointError):
@@ -273,17 +340,23 @@ def is_secret(key: str) -> bool:
     return len(key) < 20 and bool(get_close_matches(key, _SECRET_WORDS, n=1, cutoff=0.75))
 
 
-def mask(text: str, position: int = 0) -> tuple[str, int]:
+def may_hide(text: str) -> bool:
+    """Tell whether a text has a secret in it, or is too long to be looked through."""
+    return len(text) > _LONGEST or mask(text)[0] != text
+
+
+def mask(text: str, position: int = 0, names: frozenset[str] = frozenset()) -> tuple[str, int]:
     """Replace the values of secret arguments by ``***``, at any depth of nesting.
 
     Works on text that may be no valid description, where it is not certain what was meant to belong to a
     secret: a value with an unescaped colon or bracket in it reads as more than one argument. So everything is
-    hidden from the secret up to the next keyword argument, to the end of the enclosing description or to the
-    end of the text.
+    hidden from the secret up to the next argument that there is, to the end of the enclosing description or
+    to the end of the text.
 
     Args:
         text: A description.
         position: An index into it.
+        names: The arguments that there are.
 
     Returns:
         The masked text, and the index in it that stands where ``position`` stood.
@@ -295,7 +368,7 @@ def mask(text: str, position: int = 0) -> tuple[str, int]:
         start = match.end()
         if match.start() < done or not is_secret(match[0][:-1]):
             continue
-        end = _secret_end(text, match.start(), start)
+        end = _secret_end(text, match.start(), start, names)
         if end == start:
             continue
         pieces += [text[done:start], "***"]
@@ -308,7 +381,7 @@ def mask(text: str, position: int = 0) -> tuple[str, int]:
     return "".join(pieces), moved
 
 
-def _secret_end(text: str, key: int, start: int) -> int:
+def _secret_end(text: str, key: int, start: int, names: frozenset[str]) -> int:
     """Find where the value at ``start`` surely ends, whose key starts at ``key``."""
     enclosing = max(0, text.count("[", 0, key) - text.count("]", 0, key))
     level = _backslashes(text, key - 1)
@@ -321,13 +394,19 @@ def _secret_end(text: str, key: int, start: int) -> int:
             depth -= 1
         elif match[0] == "]":
             after = _closed(text, place, enclosing)
-            if after == len(text) or _NEXT_KEY.match(text, after):
+            if after == len(text) or _is_next(text, after, names):
                 return place
-        elif not depth and _NEXT_KEY.match(text, place):
+        elif not depth and _is_next(text, place, names):
             escapes = _backslashes(text, place)
             if escapes <= level:
                 return place - escapes
     return len(text)
+
+
+def _is_next(text: str, place: int, names: frozenset[str]) -> bool:
+    """Tell whether there is a colon and the key of an argument that there is."""
+    match = _NEXT_KEY.match(text, place)
+    return match is not None and match[1] in names
 
 
 def _backslashes(text: str, end: int) -> int:
@@ -346,12 +425,12 @@ def _closed(text: str, start: int, most: int) -> int:
     return start
 
 
-def _excerpt(text: str, position: int) -> tuple[str, int]:
+def _excerpt(text: str, position: int, names: frozenset[str]) -> tuple[str, int]:
     """Give what can be shown of a text around a position, and the column of the position in it.
 
     Secrets are masked, and what is no printable character is written as Python escapes it.
     """
-    masked, place = mask(text[:_LONGEST], min(position, _LONGEST))
+    masked, place = mask(text[:_LONGEST], min(position, _LONGEST), names)
     if len(text) > _LONGEST:
         masked += "…"
     start = max(0, min(place - _WIDEST // 2, len(masked) - _WIDEST))

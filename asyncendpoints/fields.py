@@ -149,6 +149,13 @@ class Octal(Number):
     def format(self, value: int) -> str:
         return f"{value:o}"
 
+    def check(self, value: int) -> None:
+        try:
+            super().check(value)
+        except ValueError:
+            msg = "expected permissions from 0o0 to 0o777, as in 0o660; a text has the octal digits alone"
+            raise ValueError(msg) from None
+
 
 class Duration:
     """A time in seconds, above 0."""

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from types import UnionType
 from typing import (
     TYPE_CHECKING,
@@ -21,19 +22,20 @@ from typing import (
     get_type_hints,
 )
 
-from asyncendpoints.description import join, scan
+from asyncendpoints.description import Argument, join, scan
 from asyncendpoints.errors import (
     SECRET_NAME,
     DescriptionError,
     SpecError,
     is_secret,
+    may_hide,
     nearest,
     shorten,
 )
 from asyncendpoints.fields import FieldType, Help
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from asyncendpoints.specs import Spec
 
@@ -149,6 +151,8 @@ class Field:
         """
         if hidden or self.secret:
             return f"{self.name} is ***, expected {self.expected}"
+        if isinstance(value, str) and not isinstance(self.type, Inner) and may_hide(value):
+            reason = ""  # it can repeat a piece of the secret
         return f"{self.name} is {shorten(value)}, {reason or f'expected {self.expected}'}"
 
     @property
@@ -281,9 +285,10 @@ class Grammar:
         except SpecError as error:
             # The values are in the order of the arguments, one for each.
             index = next((at for at, each in enumerate(values) if each == error.field), None)
-            raise _ArgumentError(index, error.problem).located(text) from None
+            wrong = _ArgumentError(index, error.problem)
+            raise wrong.located(text, self._by_spelling) from None
         except _ArgumentError as wrong:
-            raise wrong.located(text) from None
+            raise wrong.located(text, self._by_spelling) from None
 
     def _build(self, values: dict[str, Any]) -> Spec:
         """Make a spec of values that have been checked, each alone."""
@@ -325,7 +330,7 @@ class Grammar:
                 else:
                     values[field.name] = field.parse(word, read_inner)
             except DescriptionError as error:
-                raise _ArgumentError(len(values), error.problem, inner=error.position) from None
+                raise _ArgumentError(len(values), error.problem, inner=error) from None
             except ValueError as error:
                 raise self._wrong_value(name, arguments, len(values), field, str(error)) from None
 
@@ -359,11 +364,13 @@ class Grammar:
         count = next((at for at, (key, _) in enumerate(arguments) if key is None), len(arguments))
         self._read(text, name, arguments[:count], values, read_inner)
         if count < len(arguments):
-            start = scan(text)[count].start
+            start = _argument(text, count).start
             try:
                 values[self.rest.name] = self.rest.parse(text[start:], read_inner)
             except DescriptionError as error:
-                raise DescriptionError(text, start + error.position, error.problem) from None
+                place = start + error.position
+                names = error.names.union(self._by_spelling)
+                raise DescriptionError(text, place, error.problem, names) from None
 
     def _wrong_value(
         self, name: Name, arguments: Arguments, index: int, field: Field, reason: str
@@ -431,23 +438,40 @@ class _ArgumentError(Exception):
     """A problem with the argument at an index, or, without one, with the end of the text."""
 
     def __init__(
-        self, index: int | None, problem: str, *, key: bool = False, inner: int | None = None
+        self,
+        index: int | None,
+        problem: str,
+        *,
+        key: bool = False,
+        inner: DescriptionError | None = None,
     ) -> None:
         self.index = index
         self.problem = problem
         self.key = key
         self.inner = inner
 
-    def located(self, text: str) -> DescriptionError:
-        """Find the place in the text, which reading a right description need not know."""
+    def located(self, text: str, names: Iterable[str]) -> DescriptionError:
+        """Find the place in the text, which reading a right description need not know.
+
+        Args:
+            text: The description.
+            names: The arguments that its kind has.
+        """
+        known = frozenset(names)
         if self.index is None:
-            return DescriptionError(text, len(text), self.problem)
-        argument = scan(text)[self.index]
+            return DescriptionError(text, len(text), self.problem, known)
+        argument = _argument(text, self.index)
         if self.inner is not None:
-            position = argument.position(self.inner)
+            known |= self.inner.names
+            position = argument.position(self.inner.position)
         else:
             position = argument.start if self.key else argument.value_start
-        return DescriptionError(text, position, self.problem)
+        return DescriptionError(text, position, self.problem, known)
+
+
+def _argument(text: str, index: int) -> Argument:
+    """Find an argument in a description that has been read once."""
+    return next(islice(scan(text), index, None))
 
 
 def _after_secret(arguments: Arguments, index: int) -> bool:

@@ -11,34 +11,37 @@ __all__ = ["port_holder"]
 _LISTEN = "0A"
 
 
-def port_holder(port: int, proc: Path = Path("/proc")) -> str | None:
-    """Name the process that listens on a TCP port, as ``"nginx (process 812)"``.
+def port_holder(port: int, proc: Path = Path("/proc"), *, protocol: str = "tcp") -> str | None:
+    """Name the process that listens on a TCP port, or has a UDP port, as ``"nginx (process 812)"``.
 
     Args:
         port: 1 to 65535.
         proc: Where the proc file system is.
+        protocol: ``"tcp"`` or ``"udp"``.
 
     Returns:
         None if that cannot be found out: other users' processes are not open to everybody.
 
-    Source: proc(5), ``/proc/net/tcp`` and ``/proc/[pid]/fd``.
+    Source: proc(5), ``/proc/net/tcp``, ``/proc/net/udp`` and ``/proc/[pid]/fd``.
     """
     try:
-        inodes = _listening_inodes(port, proc)
+        inodes = _inodes(port, proc, protocol)
         return _owner(inodes, proc) if inodes else None
     except OSError:
         return None
 
 
-def _listening_inodes(port: int, proc: Path) -> set[str]:
+def _inodes(port: int, proc: Path, protocol: str) -> set[str]:
     inodes = set()
-    for table in ("tcp", "tcp6"):
+    for table in (protocol, f"{protocol}6"):
         try:
             lines = (proc / "net" / table).read_text().splitlines()[1:]
         except FileNotFoundError:
             continue
         for columns in (line.split() for line in lines):
-            if columns[3] == _LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
+            # A UDP socket has its port in whatever state, a TCP port belongs to who listens.
+            is_holder = protocol == "udp" or columns[3] == _LISTEN
+            if is_holder and int(columns[1].rpartition(":")[2], 16) == port:
                 inodes.add(columns[9])
     return inodes
 

@@ -12,7 +12,15 @@ from asyncendpoints.transports import adopt
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Acceptor", "Connection", "Listener", "ListeningSocket", "PlainAcceptor", "tracked"]
+__all__ = [
+    "Acceptor",
+    "Connection",
+    "Listener",
+    "ListeningSocket",
+    "PlainAcceptor",
+    "ReportingSocket",
+    "tracked",
+]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -33,23 +41,17 @@ class _Remembering(socket.socket):
         return super().type
 
 
-class Connection(_Remembering):
-    """An accepted socket that reports its end.
+class ReportingSocket(_Remembering):
+    """A socket that reports its end.
 
-    This is how a server counts its connections: whatever transport the socket ends up in, asyncio's or
+    This is how a server knows what is left of it: whatever transport the socket ends up in, asyncio's or
     another loop's, closes it, and nothing has to stand between the transport and its protocol.
     """
 
-    #: Called once, when the socket is closed or given away.
-    on_end: Callable[[Connection], None] | None = None
+    #: Called once with the socket, when it is closed or given away.
+    on_end: Callable[[Any], None] | None = None
     #: The transport, once there is one, as long as it lives.
     transport: asyncio.BaseTransport | None = None
-    #: What the server counts this connection under, or nothing.
-    peer: str = ""
-    #: Whether the protocol is made: the transport is then a turn of the loop away.
-    has_protocol: bool = False
-    #: What is to be done to the transport when it comes: the server has ended its connections meanwhile.
-    ending: Callable[[asyncio.BaseTransport], None] | None = None
 
     def close(self) -> None:
         super().close()
@@ -68,8 +70,23 @@ class Connection(_Remembering):
             on_end(self)
 
 
+class Connection(ReportingSocket):
+    """An accepted socket, whose end its server counts."""
+
+    #: What the server counts this connection under, or nothing.
+    peer: str = ""
+    #: Whether the protocol is made: the transport is then a turn of the loop away.
+    has_protocol: bool = False
+    #: What is to be done to the transport when it comes: the server has ended its connections meanwhile.
+    ending: Callable[[asyncio.BaseTransport], None] | None = None
+
+
 class Listener(Protocol):
-    """A listening socket, or what behaves like one: readable when a connection waits."""
+    """A listening socket, or what behaves like one: readable when a connection waits.
+
+    One that gives a last connection has ``is_spent``, a bool: a server whose listeners all say so closes when
+    their last connection has ended.
+    """
 
     @property
     def family(self) -> int:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from asyncendpoints.errors import ListenError
@@ -12,41 +16,41 @@ from asyncendpoints.streams import HandlerServer, StreamServer
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Generator, Iterable
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
 
     from asyncendpoints.errors import HandshakeError
 
-__all__ = ["Listening", "Sockets", "bind", "listen", "start_server"]
+__all__ = ["Listening", "Sockets", "Starting", "bind", "listen", "server_specs", "start_server"]
 
+C = TypeVar("C", bound=AbstractAsyncContextManager[Any])
 S = TypeVar("S", bound=Server)
 
 
-class Listening(Generic[S]):
-    """What `listen` gives: to be awaited, or entered with ``async with``."""
+class Starting(ABC, Generic[C]):
+    """What starts a server: to be awaited, or entered with ``async with``."""
 
-    def __init__(
-        self,
-        endpoints: str | ServerSpec | Iterable[str | ServerSpec],
-        make: Callable[[list[Bound]], S],
-    ) -> None:
-        self._specs = _specs(endpoints)
-        self._make = make
-        self._server: S | None = None
+    #: False from the time when there is something to start.
+    _is_started = True
 
-    async def _start(self) -> S:
-        bound = bind_all(self._specs)
-        try:
-            return self._make(bound)
-        except BaseException:
-            _close(bound)
-            raise
+    def __init__(self) -> None:
+        self._server: C | None = None
+        self._is_started = False
 
-    def __await__(self) -> Generator[Any, None, S]:
+    @abstractmethod
+    async def _start(self) -> C:
+        """Start the server."""
+
+    def __del__(self) -> None:
+        if not self._is_started:
+            warnings.warn(f"{self!r} was never awaited or entered", RuntimeWarning, stacklevel=2)
+
+    def __await__(self) -> Generator[Any, None, C]:
+        self._is_started = True
         return self._start().__await__()
 
-    async def __aenter__(self) -> S:
-        self._server = await self._start()
+    async def __aenter__(self) -> C:
+        self._server = await self
         return self._server
 
     async def __aexit__(
@@ -57,6 +61,31 @@ class Listening(Generic[S]):
     ) -> None:
         assert self._server is not None  # entered before it is left
         await self._server.__aexit__(kind, error, traceback)
+
+
+class Listening(Starting[S]):
+    """What `listen` gives."""
+
+    def __init__(
+        self,
+        endpoints: str | ServerSpec | Iterable[str | ServerSpec],
+        make: Callable[[list[Bound]], S],
+    ) -> None:
+        self._specs = server_specs(endpoints)
+        self._make = make
+        super().__init__()
+
+    def __repr__(self) -> str:
+        where = ", ".join(spec.display() for spec in self._specs)
+        return f"<Listening {where} {'started' if self._is_started else 'not started'}>"
+
+    async def _start(self) -> S:
+        bound = bind_all(self._specs)
+        try:
+            return self._make(bound)
+        except BaseException:
+            _close(bound)
+            raise
 
 
 @overload
@@ -162,7 +191,7 @@ def bind(*endpoints: str | ServerSpec) -> Sockets:
         DescriptionError: A text is no description of a server.
         ListenError: An endpoint cannot be bound, or is more than a socket: what TLS adds would be lost.
     """
-    specs = _specs(endpoints)
+    specs = server_specs(endpoints)
     for spec in specs:
         if not spec.is_plain():
             raise ListenError(spec, "is more than a listening socket", "listen() serves it")
@@ -200,8 +229,17 @@ def _close(bound: list[Bound]) -> None:
         each.listener.close()
 
 
-def _specs(endpoints: str | ServerSpec | Iterable[str | ServerSpec]) -> list[ServerSpec]:
-    listed = [endpoints] if isinstance(endpoints, str | ServerSpec) else list(endpoints)
+def server_specs(endpoints: str | ServerSpec | Iterable[str | ServerSpec]) -> list[ServerSpec]:
+    """Give the specs of one endpoint to listen on or several.
+
+    Raises:
+        DescriptionError: A text is no description of a server.
+        TypeError: Something is neither a text nor the spec of a server.
+        ValueError: There is none.
+    """
+    if isinstance(endpoints, str | ServerSpec) or not isinstance(endpoints, Iterable):
+        endpoints = [endpoints]
+    listed = list(endpoints)
     if not listed:
         raise ValueError("no endpoint to listen on was given")
     specs = [parse_server(each) if isinstance(each, str) else each for each in listed]

@@ -148,12 +148,14 @@ class _Race(Generic[D]):
     def _settle(self) -> D | None:
         """Take note of the attempts that have ended, up to the first that has won."""
         for attempt in [each for each in self._running if each.outcome.done()]:
-            address, started = self._running.pop(attempt)
+            address, started = self._running[attempt]
             error = attempt.outcome.result()
             if error is None:
                 if self._emit:
                     self._emit(events.Connected(self._loop.time(), address))
+                del self._running[attempt]
                 return attempt
+            del self._running[attempt]
             attempt.abort()
             self._fail(address, error, started)
         return None
@@ -195,7 +197,7 @@ class _Race(Generic[D]):
 
 
 class Dial:
-    """One non-blocking connect of a TCP socket.
+    """One non-blocking connect of a TCP socket; a subclass can open another.
 
     Args:
         address: Where to.
@@ -211,8 +213,7 @@ class Dial:
         self._loop = asyncio.get_running_loop()
         self._port = address.port
         self.outcome: asyncio.Future[OSError | None] = self._loop.create_future()
-        # The protocol is named because asyncio turns off Nagle's algorithm only where it is.
-        self.socket = socket.socket(address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self.socket = self._open(address.family)
         try:
             self.socket.setblocking(False)
             if local is not None:
@@ -222,9 +223,13 @@ class Dial:
             self.socket.close()
             raise
 
+    def _open(self, family: int) -> socket.socket:
+        # The protocol is named because asyncio turns off Nagle's algorithm only where it is.
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
     def _bind(self, local: tuple[Any, ...]) -> None:
         try:
-            if local[1]:
+            if local[1] and self.socket.type == socket.SOCK_STREAM:
                 # A port that was used a moment ago can be used again, and by two attempts at a time.
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.socket.bind(local)

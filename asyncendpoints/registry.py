@@ -7,6 +7,7 @@ which are read only when a name is unknown, or by `register`.
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,6 +33,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "tls": "tls:TLSClient",
         "ssl": "tls:TLSClient",
         "unix": "unix:UNIXClient",
+        "udp": "udp:UDPClient",
         "fd": "adopted:FDClient",
         "stdio": "stdio:StdioClient",
         "memory": "memory:MemoryClient",
@@ -42,6 +44,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "tls": "tls:TLSServer",
         "ssl": "tls:TLSServer",
         "unix": "unix:UNIXServer",
+        "udp": "udp:UDPServer",
         "fd": "adopted:FDServer",
         "systemd": "adopted:SystemdServer",
         "stdio": "stdio:StdioServer",
@@ -51,6 +54,9 @@ _BUILT_IN: dict[str, dict[str, str]] = {
 
 #: What has been found so far: for each role, name to class and its Name.
 _found: dict[str, dict[str, tuple[type[Spec], Name]]] = {"client": {}, "server": {}}
+
+#: A host and a port, or a port alone.
+_PLACE = re.compile(r"(?:[A-Za-z0-9.-]{1,253}:)?[0-9]{1,5}")
 
 _VERBS = {"client": "connect", "server": "listen"}
 
@@ -127,7 +133,7 @@ def _plug_in(text: str, kind: str, role: str) -> None:
     """Register the kind of another package."""
     plug_in = next((each for each in _plug_ins(role) if each[0].name.lower() == kind), None)
     if plug_in is None:
-        raise DescriptionError(text, 0, _unknown(kind, role))
+        raise DescriptionError(text, 0, _unknown(text, kind, role))
     entry, package = plug_in
     try:
         cls: type[Spec] = entry.load()
@@ -144,7 +150,7 @@ def _plug_in(text: str, kind: str, role: str) -> None:
         raise DescriptionError(text, 0, problem) from error
 
 
-def _unknown(kind: str, role: str) -> str:
+def _unknown(text: str, kind: str, role: str) -> str:
     """Say what is wrong with a first word that is no kind."""
     names = known(role)
     listed = ", ".join(names)
@@ -155,5 +161,8 @@ def _unknown(kind: str, role: str) -> str:
     other = "server" if role == "client" else "client"
     if kind in known(other):
         return f"{kind!r} can only {_VERBS[other]}, expected one of {listed}"
-    right = nearest(kind, names) or f" (there are: {listed})"
+    right = nearest(kind, names)
+    if not right and _PLACE.fullmatch(text):
+        right = f" (did you mean 'tcp:{text}'?)"
+    right = right or f" (there are: {listed})"
     return f"no kind of {role} is called {shorten(kind)}{right}"

@@ -14,6 +14,7 @@ import math
 import socket
 import struct
 from collections import Counter
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +81,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_connections", "max_per_peer", "max_handshakes"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is {value}, expected 1 or more, or None for no limit")
         if self.handshake_timeout <= 0:
             problem = f"handshake_timeout is {self.handshake_timeout}, expected seconds above 0"
@@ -127,8 +128,11 @@ class Server(asyncio.AbstractServer):
         drain: float,
         on_error: Callable[[HandshakeError], None] | None,
     ) -> None:
+        if drain < 0:
+            raise ValueError(f"drain is {drain}, expected 0 or more seconds")
         self._loop = asyncio.get_running_loop()
         self._bound = tuple(bound)
+        self._is_finite = all(hasattr(each.listener, "is_spent") for each in self._bound)
         self._factory = factory
         self._limits = limits
         self._most = limits.max_connections or math.inf
@@ -362,7 +366,15 @@ class Server(asyncio.AbstractServer):
             self._loop.call_soon(self._try_again)
         elif not self._reading:
             self._update()
+        if self._is_finite and self._is_spent():
+            self.close()
         self._wake()
+
+    def _is_spent(self) -> bool:
+        """Tell whether no connection is left, and none can come."""
+        return not self._connections and all(
+            getattr(each.listener, "is_spent", False) for each in self._bound
+        )
 
     def _is_idle(self) -> bool:
         return not self._connections and not self._opening
@@ -445,6 +457,11 @@ class Server(asyncio.AbstractServer):
     def abort_clients(self) -> None:
         """Close every connection at once; what is buffered is lost."""
         self._end_clients(_abort)
+        for connection in self._connections:
+            if connection.transport is not None:
+                # The TLS transport of asyncio does nothing in abort after two calls of close.
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def _end_clients(self, end: Callable[[asyncio.BaseTransport], None]) -> None:
         for connection in list(self._connections):
@@ -504,7 +521,9 @@ class Server(asyncio.AbstractServer):
 
 
 def _close(transport: asyncio.BaseTransport) -> None:
-    transport.close()
+    # A second close of asyncio's TLS transport takes abort away from it.
+    if not transport.is_closing():
+        transport.close()
 
 
 def _abort(transport: asyncio.BaseTransport) -> None:

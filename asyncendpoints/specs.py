@@ -7,10 +7,13 @@ everything else from those. Pure: nothing here opens a file or a socket, reads t
 
 from __future__ import annotations
 
+from contextlib import suppress
+from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from asyncendpoints.description import split
-from asyncendpoints.errors import DescriptionError
+from asyncendpoints.errors import DescriptionError, ListenError
+from asyncendpoints.fields import Octal
 from asyncendpoints.grammar import Name, grammar, with_article
 from asyncendpoints.registry import find
 
@@ -21,9 +24,18 @@ if TYPE_CHECKING:
 
     from asyncendpoints.addresses import Address
     from asyncendpoints.attempt import Attempt
+    from asyncendpoints.grammar import Field
     from asyncendpoints.listeners import Acceptor, Listener
 
-__all__ = ["ClientSpec", "ServerSpec", "Spec", "parse_client", "parse_server"]
+__all__ = [
+    "ClientSpec",
+    "DatagramClientSpec",
+    "DatagramServerSpec",
+    "ServerSpec",
+    "Spec",
+    "parse_client",
+    "parse_server",
+]
 
 P = TypeVar("P", bound="asyncio.BaseProtocol")
 
@@ -43,6 +55,14 @@ class _Checked(type):
         grammar(cls).check(spec)
         spec.check()
         return spec
+
+    @property
+    def __signature__(cls) -> Signature:
+        """What ``help()`` and editors show: the fields, not what is above."""
+        if "__init__" not in vars(cls):
+            raise AttributeError("the base of specs has no fields")
+        own = signature(vars(cls)["__init__"])
+        return own.replace(parameters=list(own.parameters.values())[1:])
 
 
 class Spec(metaclass=_Checked):
@@ -71,7 +91,7 @@ class Spec(metaclass=_Checked):
 
     def __repr__(self) -> str:
         shown = (
-            f"{field.name}={'***' if field.secret else repr(value)}"
+            f"{field.name}={'***' if field.secret else _shown(field, value)}"
             for field, value in grammar(type(self)).given(self)
         )
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -106,6 +126,35 @@ class ClientSpec(Spec):
         """Connect, and give the connected, non-blocking socket."""
         raise attempt.error(
             f"{with_article(self.names[0].text)} client has no plain socket to build on"
+        )
+
+
+class DatagramClientSpec(ClientSpec):
+    """The base of clients that have datagrams in place of a stream.
+
+    A kind gives `open_datagram_socket`, and is opened by `connect_datagram`.
+    """
+
+    __slots__ = ()
+
+    async def open(self, attempt: Attempt, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:  # noqa: ARG002
+        raise self._no_stream(attempt)
+
+    async def open_socket(self, attempt: Attempt) -> socket.socket:
+        raise self._no_stream(attempt)
+
+    async def open_datagram_socket(self, attempt: Attempt) -> socket.socket:
+        """Give a datagram socket, connected and non-blocking.
+
+        Raises:
+            ConnectError: Made by ``attempt.error``; with it every socket of the attempt is closed.
+        """
+        raise NotImplementedError
+
+    def _no_stream(self, attempt: Attempt) -> Exception:
+        kind = with_article(self.names[0].text)
+        return attempt.error(
+            f"{kind} client has datagrams and no stream; connect_datagram() opens it"
         )
 
 
@@ -146,6 +195,29 @@ class ServerSpec(Spec):
         return None
 
 
+class DatagramServerSpec(ServerSpec):
+    """The base of servers that have datagrams in place of connections.
+
+    A kind gives `bind_datagram`, and is served by `listen_datagram`.
+    """
+
+    __slots__ = ()
+
+    def bind(self) -> list[Listener]:
+        kind = with_article(self.names[0].text)
+        raise ListenError(
+            self, f"{kind} server has datagrams and no connections", "listen_datagram() serves it"
+        )
+
+    def bind_datagram(self) -> list[socket.socket]:
+        """Open and bind the datagram sockets, non-blocking, all or none.
+
+        Raises:
+            ListenError: The endpoint cannot be bound.
+        """
+        raise NotImplementedError
+
+
 def parse_client(text: str) -> ClientSpec:
     """Turn a description into the spec of a client.
 
@@ -156,7 +228,7 @@ def parse_client(text: str) -> ClientSpec:
         DescriptionError: The text is no description of a client.
         TypeError: ``text`` is not a ``str``.
     """
-    spec: ClientSpec = _parse(text, "client")
+    spec: ClientSpec = _read(text, "client", "server")
     return spec
 
 
@@ -170,8 +242,31 @@ def parse_server(text: str) -> ServerSpec:
         DescriptionError: The text is no description of a server.
         TypeError: ``text`` is not a ``str``.
     """
-    spec: ServerSpec = _parse(text, "server")
+    spec: ServerSpec = _read(text, "server", "client")
     return spec
+
+
+def _shown(field: Field, value: object) -> str:
+    """Write a value as Python does, permissions in octal digits."""
+    return oct(value) if isinstance(field.type, Octal) and isinstance(value, int) else repr(value)
+
+
+def _read(text: str, role: str, other: str) -> Any:
+    """Turn a description into a spec of a role; say so where it would be right for the other role."""
+    try:
+        return _parse(text, role)
+    except DescriptionError as error:
+        if not error.position or not _is_right(text, other):
+            raise
+        problem = f"{error.problem}; the text describes a {other}"
+        raise DescriptionError(text, error.position, problem, error.names) from None
+
+
+def _is_right(text: str, role: str) -> bool:
+    with suppress(DescriptionError):
+        _parse(text, role)
+        return True
+    return False
 
 
 def _parse(text: str, role: str, depth: int = 0) -> Any:

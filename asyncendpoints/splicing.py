@@ -19,6 +19,8 @@ __all__ = ["Pipes", "Splice", "is_available"]
 
 #: Bytes moved in one turn of the loop, and the size asked for each pipe. As much as a user may have: pipe(7).
 _CHUNK = 1 << 20
+#: Seconds after which a pipe is asked for again when there was no descriptor for it.
+_PAUSE = 0.05
 #: Empty pipes kept for the next use.
 _SPARE = 4
 
@@ -33,6 +35,9 @@ class Pipes:
 
     def __init__(self) -> None:
         self._spare: list[tuple[int, int]] = []
+        # One for the time when descriptors run out; without it connections wait until there are some.
+        with suppress(OSError):
+            self.give(self.take())
 
     def take(self) -> tuple[int, int]:
         """Give the two ends of an empty pipe.
@@ -139,6 +144,7 @@ class _Way:
         #: Bytes in the pipe.
         self.held = 0
         self._pipe: tuple[int, int] | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self.is_over = False
         #: Why the sink takes no more.
         self.broken: OSError | None = None
@@ -147,6 +153,12 @@ class _Way:
     def _readable(self) -> None:
         try:
             pipe = self._pipe = self._pipes.take()
+        except OSError:
+            # No descriptor is left; the source, which stays readable, would keep the loop busy.
+            self._loop.remove_reader(self._source)
+            self._retry = self._loop.call_later(_PAUSE, self._resume)
+            return
+        try:
             self.held = os.splice(
                 self._source.fileno(), pipe[1], _CHUNK, flags=os.SPLICE_F_NONBLOCK
             )
@@ -161,6 +173,10 @@ class _Way:
                 self._push()
             else:
                 self._finish()
+
+    def _resume(self) -> None:
+        self._retry = None
+        self._loop.add_reader(self._source, self._readable)
 
     def _push(self) -> bool:
         """Empty the pipe into the sink; True if that was possible."""
@@ -206,6 +222,8 @@ class _Way:
         self.is_over = True
         self._loop.remove_reader(self._source)
         self._loop.remove_writer(self._sink)
+        if self._retry is not None:
+            self._retry.cancel()
         if self.held and self._pipe is not None:
             _close(self._pipe)
             self._pipe = None

@@ -110,14 +110,14 @@ class HandlerServer(Server):
             if inspect.isawaitable(handled):
                 await handled
         except asyncio.CancelledError:
-            writer.close()
+            _close(writer)
             raise
         except Exception as error:  # noqa: BLE001 - a handler does not stop the server
             message = f"the handler of the connection of {_peer(writer)} raised"
             self._loop.call_exception_handler(
                 {"message": message, "exception": error, "transport": writer.transport}
             )
-            writer.close()
+            _close(writer)
 
     def _handled(self, task: asyncio.Task[None]) -> None:
         self._handlers.discard(task)
@@ -131,6 +131,12 @@ class HandlerServer(Server):
 
     def _is_idle(self) -> bool:
         return super()._is_idle() and not self._handlers
+
+
+def _close(writer: asyncio.StreamWriter) -> None:
+    # A second close of asyncio's TLS transport takes abort away from it.
+    if not writer.is_closing():
+        writer.close()
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

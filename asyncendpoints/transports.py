@@ -20,7 +20,9 @@ __all__ = [
     "BrokenHandshakeError",
     "Handover",
     "Waiting",
+    "abort",
     "adopt",
+    "make_protocol",
     "release",
     "secure",
     "secure_accepted",
@@ -36,7 +38,7 @@ NO_LIMIT = 86400.0
 async def adopt(sock: socket.socket, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
     """Make the protocol and give it a transport over a connected socket."""
     try:
-        protocol = factory()
+        protocol = make_protocol(factory)
     except BaseException:
         sock.close()
         raise
@@ -47,6 +49,16 @@ async def adopt(sock: socket.socket, factory: Callable[[], P]) -> tuple[asyncio.
     except BaseException:
         await release(sock)
         raise
+
+
+def make_protocol(factory: Callable[[], P]) -> P:
+    """Call a factory, which may only give a protocol."""
+    protocol = factory()
+    if not callable(getattr(protocol, "connection_made", None)):
+        # A transport that finds that out itself stays known to the loop, under a descriptor that ends.
+        msg = f"the protocol factory gave {protocol!r}, which is no protocol"
+        raise TypeError(msg)
+    return protocol
 
 
 class BrokenHandshakeError(Exception):
@@ -123,7 +135,7 @@ async def secure_over(
         TypeError: The loop cannot do TLS over a transport of this class.
     """
     opening = _upgrade(transport, handover, context, hostname)
-    return await _shake(opening, handover, partial(_abort, transport))
+    return await _shake(opening, handover, partial(abort, transport))
 
 
 async def _upgrade(
@@ -181,7 +193,7 @@ async def release(sock: socket.socket) -> None:
         sock.close()
 
 
-async def _abort(transport: asyncio.Transport) -> None:
+async def abort(transport: asyncio.Transport) -> None:
     """Abort a transport; not every loop shows the end of its socket, so that it gets all the turns."""
     transport.abort()
     await _turn_until(lambda: False)
@@ -224,7 +236,7 @@ class Handover(asyncio.Protocol, Generic[P]):
         self._transport: asyncio.Transport | None = None
         self._protocol: P | None = None
         self._early: list[Callable[[Any], object]] = []
-        #: What ``check``, the factory or the protocol's ``connection_made`` raised.
+        #: What ``check`` or the factory raised.
         self.error: BaseException | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -232,9 +244,9 @@ class Handover(asyncio.Protocol, Generic[P]):
         try:
             if self._check is not None:
                 self._check(transport.get_extra_info("ssl_object"))
-            protocol = self._factory()
+            protocol = make_protocol(self._factory)
             transport.set_protocol(protocol)
-            protocol.connection_made(transport)
+            _tell(protocol, transport)
         except BaseException as error:  # noqa: BLE001 - raised again by take
             self.error = error
             transport.abort()  # type: ignore[attr-defined]  # it is a Transport
@@ -271,6 +283,20 @@ class Handover(asyncio.Protocol, Generic[P]):
         """Close the transport at once, if it has come to one."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _tell(protocol: asyncio.BaseProtocol, transport: asyncio.BaseTransport) -> None:
+    """Call ``connection_made``; as without TLS the loop reports what it raises, and the connection stays."""
+    try:
+        protocol.connection_made(transport)
+    except Exception as error:  # noqa: BLE001 - whatever a protocol does wrong
+        asyncio.get_running_loop().call_exception_handler(
+            {
+                "message": "connection_made of a protocol raised",
+                "exception": error,
+                "transport": transport,
+            }
+        )
 
 
 def _feed(protocol: asyncio.Protocol | asyncio.BufferedProtocol, data: bytes) -> None:

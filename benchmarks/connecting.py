@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 from contextlib import ExitStack
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,9 @@ def ours_with_two(port: int) -> Connector:
 
     async def connector() -> Callable[[], object]:
         attempt = Attempt(TCPClient(NAME, port), lookup=lookup)
-        transport, _ = await within(30, attempt, asyncio.Protocol)
+        transport, _ = await within(
+            30, attempt, partial(attempt.endpoint.open, attempt, asyncio.Protocol)
+        )
         return transport.abort
 
     return connector

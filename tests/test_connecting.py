@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import inspect
 import socket
 import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import pytest
@@ -54,6 +56,11 @@ async def ended(transport: asyncio.Transport, protocol: Recorder) -> None:
     """Abort a connection and wait for its end."""
     transport.abort()
     await protocol.lost.wait()
+
+
+async def opened_within(timeout: float, attempt: Attempt) -> tuple[asyncio.Transport, Recorder]:
+    """Carry out an attempt within some seconds."""
+    return await within(timeout, attempt, partial(attempt.endpoint.open, attempt, Recorder))
 
 
 def lookup_of(*addresses: Address) -> Callable[[str, int, int], Any]:
@@ -332,7 +339,7 @@ def test_timeout_while_resolving() -> None:
     """A time limit that ends a lookup says so, and is a ``TimeoutError`` with its number."""
     spec = TCPClient("example.org", 80)
     attempt = Attempt(spec, lookup=forever)
-    seconds, error = run(moment_of_timeout(within(2, attempt, Recorder)))
+    seconds, error = run(moment_of_timeout(opened_within(2, attempt)))
     assert seconds == 2
     assert isinstance(error, TimeoutError)
     assert (error.stage, error.errno, error.attempts) == ("resolve", errno.ETIMEDOUT, ())
@@ -348,7 +355,7 @@ async def test_timeout_while_connecting() -> None:
         spec = TCPClient("example.org", 80)
         attempt = Attempt(spec, lookup=lookup_of(refusing, silent))
         with nothing_left(), pytest.raises(ConnectTimeoutError) as caught:
-            await within(0.01, attempt, Recorder)
+            await opened_within(0.01, attempt)
     error = caught.value
     assert (error.stage, error.errno) == ("connect", errno.ETIMEDOUT)
     assert [(each.address, type(each.error)) for each in error.attempts] == [
@@ -490,7 +497,7 @@ def test_cancel_while_resolving() -> None:
 
     async def main() -> None:
         attempt = Attempt(TCPClient("example.org", 80), lookup=forever)
-        task = asyncio.create_task(within(30, attempt, Recorder))
+        task = asyncio.create_task(opened_within(30, attempt))
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait([task])
@@ -518,7 +525,7 @@ async def test_cancel_of_a_lookup_in_a_thread(turns: int) -> None:
     spec = TCPClient("example.org", 80)
     attempt = Attempt(spec, lookup=lambda *_: threads.run(opened.wait))
     with nothing_left():
-        task = await cancelled_after(turns, within(30, attempt, Recorder))
+        task = await cancelled_after(turns, opened_within(30, attempt))
         assert task.cancelled()
     opened.set()
 
@@ -569,7 +576,7 @@ async def test_black_hole_then_a_good_one(server: socket.socket) -> None:
     with black_hole("127.0.0.2") as (silent, _):
         spec = TCPClient("example.org", 80)
         attempt = Attempt(spec, on_event=seen.append, lookup=lookup_of(silent, Address.of(server)))
-        transport, protocol = await within(30, attempt, Recorder)
+        transport, protocol = await opened_within(30, attempt)
         await ended(transport, protocol)
     started, connected = seen[2].time, seen[4].time
     assert [type(event).__name__ for event in seen[2:]] == [
@@ -586,7 +593,7 @@ async def test_loser_sends_nothing(server: socket.socket) -> None:
     with socket.create_server(("127.0.0.2", 0)) as other:
         spec = TCPClient("example.org", 80)
         lookup = lookup_of(Address.of(server), Address.of(other))
-        transport, protocol = await within(30, Attempt(spec, lookup=lookup), Recorder)
+        transport, protocol = await opened_within(30, Attempt(spec, lookup=lookup))
         await ended(transport, protocol)
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -667,3 +674,22 @@ def test_failure_text() -> None:
     """An error made from a number has the text of the system, or another."""
     assert str(failure(errno.ECONNREFUSED)) == "[Errno 111] Connection refused"
     assert failure(errno.ETIMEDOUT, "no answer").strerror == "no answer"
+
+
+async def test_cancel_raised_by_the_hook_at_the_end(server: socket.socket) -> None:
+    """What a hook raises to end everything, when the address has answered, leaves nothing open."""
+    await warm_up()
+
+    def on_event(event: events.Event) -> None:
+        if isinstance(event, events.Connected):
+            raise asyncio.CancelledError
+
+    with nothing_left(), pytest.raises(asyncio.CancelledError):
+        await connect(text_of(server), Recorder, on_event=on_event)
+
+
+def test_signature_says_whose_timeout_it_is() -> None:
+    """What help() shows of the default time limit can be read."""
+    assert "timeout: float | None = as the endpoint says" in str(
+        inspect.signature(connect)
+    ).replace("'", "")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import ssl
+import tempfile
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,9 +22,11 @@ from asyncendpoints.contexts import (
     server_context,
 )
 from asyncendpoints.errors import KeyFileError
+from tests.support import no_descriptors_left
 from tests.tls_material import NOW, Authority, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ROOT = Authority()
@@ -313,6 +317,77 @@ def test_key_that_changes_between_two_looks(tmp_path: Path) -> None:
     pair = read_pair(path)
     write(tmp_path / "k.pem", ROOT.issue("other.example").key_pem)
     with pytest.raises(KeyFileError, match=r"k\.pem: key values mismatch"):
+        server_context([pair], ServerTerms())
+
+
+def test_no_temporary_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server needs no writable directory, be its certificate in files or made in memory."""
+    path = write(tmp_path / "k.pem", CLIENT.key_pem, CLIENT.pem)
+    pairs = [read_pair(path), make_development_pair(["localhost"], NOW)]
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert server_context(pairs, ServerTerms())
+
+
+def no_memory(name: str) -> int:
+    """Fail as a system does that allows no files in memory."""
+    raise PermissionError(errno.EPERM, "not permitted", name)
+
+
+@pytest.mark.parametrize("made", [no_memory, None])
+def test_system_without_files_in_memory(
+    monkeypatch: pytest.MonkeyPatch, made: Callable[[str], int] | None
+) -> None:
+    """Where there are no files in memory, or none are allowed, a temporary one serves."""
+    if made is None:
+        monkeypatch.delattr(os, "memfd_create")
+    else:
+        monkeypatch.setattr(os, "memfd_create", made)
+    pair = make_development_pair(["localhost"], NOW)
+    assert server_context([pair], ServerTerms())
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(KeyFileError) as caught:
+        server_context([pair], ServerTerms())
+    assert str(caught.value) == (
+        "the development certificate: OpenSSL takes it from a file, which cannot be made: "
+        "no such file or directory"
+    )
+
+
+def test_no_descriptor_for_a_certificate(tmp_path: Path) -> None:
+    """Without a free descriptor there is no certificate, no root and no file of roots: errors of ours."""
+    path = write(tmp_path / "k.pem", CLIENT.key_pem, CLIENT.pem)
+    pairs = [read_pair(path), make_development_pair(["localhost"], NOW)]
+    roots = os.fspath(tmp_path)
+    for pair in pairs:
+        with no_descriptors_left(), pytest.raises(KeyFileError):
+            server_context([pair], ServerTerms())
+    with no_descriptors_left(), pytest.raises(KeyFileError, match="too many open files"):
+        client_context(ClientTerms(trust_roots=roots))
+
+
+def test_system_roots_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Roots of the system that cannot be read are an error, and are read when they can be."""
+    monkeypatch.setenv("SSL_CERT_FILE", write(tmp_path / "system.pem", ROOT.pem))
+    with (
+        no_descriptors_left(),
+        pytest.raises(KeyFileError, match=r"system\.pem: too many open files"),
+    ):
+        client_context(ClientTerms())
+    assert len(client_context(ClientTerms()).get_ca_certs()) == 1
+
+
+def test_system_roots_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the system without roots is no error: they can be in its directory."""
+    monkeypatch.setenv("SSL_CERT_FILE", write(tmp_path / "system.pem"))
+    assert client_context(ClientTerms()).get_ca_certs() == []
+
+
+def test_key_that_has_gone(tmp_path: Path) -> None:
+    """A key that is gone when it is loaded is an error that names the file."""
+    path = write(tmp_path / "k.pem", CLIENT.key_pem, CLIENT.pem)
+    pair = read_pair(path)
+    os.unlink(path)
+    with pytest.raises(KeyFileError, match=r"k\.pem: no such file or directory"):
         server_context([pair], ServerTerms())
 
 

@@ -126,7 +126,26 @@ def test_scan_places(text: str, starts: list[tuple[int, int]]) -> None:
 )
 def test_argument_position(text: str, index: int, position: int) -> None:
     """A place in a value is found in the description, past brackets and escapes."""
-    assert scan(text)[0].position(index) == position
+    assert next(scan(text)).position(index) == position
+
+
+@pytest.mark.parametrize("argument", [":", ":a", ":a=b", r":\:", ":[]", ":a=[b:c]"])
+def test_too_many_arguments(argument: str) -> None:
+    """A text with a thousand arguments is read, and one with more is refused, with the place of the first."""
+    kind, arguments = split("a" + 1000 * argument)
+    assert (kind, len(arguments)) == ("a", 1000)
+    with pytest.raises(DescriptionError) as caught:
+        split("a" + 10**6 * argument)
+    assert caught.value.position == len("a:" + 1000 * argument)
+    assert caught.value.problem == "has more than 1000 arguments"
+
+
+def test_scan_reads_no_further_than_asked() -> None:
+    """The place of an argument is found without a look at what is behind it."""
+    arguments = scan("a:b:[c")
+    assert next(arguments).value == "b"
+    with pytest.raises(DescriptionError):
+        next(arguments)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from asyncendpoints.errors import (
     AttemptFailure,
     CertificateError,
     ConnectError,
+    ConnectNotFoundError,
+    ConnectPermissionError,
     ConnectRefusedError,
     ConnectTimeoutError,
     DescriptionError,
@@ -24,11 +26,13 @@ from asyncendpoints.errors import (
     HandshakeError,
     KeyFileError,
     ListenError,
+    ListenPermissionError,
     ResolveError,
     SpecError,
     TLSError,
     is_secret,
     mask,
+    may_hide,
     nearest,
     shorten,
 )
@@ -46,6 +50,8 @@ PEER = Address(socket.AF_INET, ("192.0.2.1", 80))
         (DescriptionError, ValueError),
         (SpecError, ValueError),
         (ConnectError, OSError),
+        (ConnectNotFoundError, FileNotFoundError),
+        (ConnectPermissionError, PermissionError),
         (ConnectRefusedError, ConnectionRefusedError),
         (ConnectTimeoutError, TimeoutError),
         (ResolveError, socket.gaierror),
@@ -53,6 +59,7 @@ PEER = Address(socket.AF_INET, ("192.0.2.1", 80))
         (CertificateError, ssl.SSLCertVerificationError),
         (ListenError, OSError),
         (AddressInUseError, OSError),
+        (ListenPermissionError, PermissionError),
         (HandshakeError, EndpointError),
         (KeyFileError, ValueError),
     ],
@@ -182,6 +189,9 @@ def test_description_error_keeps_everything() -> None:
 
 SECRET = "hunter2"
 
+#: The arguments that the kinds in the texts are known to have.
+NAMES = frozenset("bcdefxyz") | {"token"}
+
 
 @pytest.mark.parametrize(
     ("text", "masked"),
@@ -228,6 +238,9 @@ SECRET = "hunter2"
         ("password=hunter2", "password=***"),
         ("a:x=password=hunter2", "a:x=password=***"),
         ("a:x=[b]password=hunter2", "a:x=[b]password=***"),
+        ("a:password=:hunter2=b:c=d", "a:password=***:c=d"),
+        ("a:password=x:hunter2=b:c=d", "a:password=***:c=d"),
+        ("a:x=[b:password=hunter2]:hunter2=b", "a:x=[b:password=***"),
         # What is no secret stays.
         ("a:password=:b=c", "a:password=:b=c"),
         ("a:password=", "a:password="),
@@ -239,8 +252,29 @@ SECRET = "hunter2"
 )
 def test_mask(text: str, masked: str) -> None:
     """A secret is hidden at any depth of nesting, and rather too much than too little of a wrong text."""
-    assert mask(text)[0] == masked
+    assert mask(text, names=NAMES)[0] == masked
     assert SECRET not in masked
+
+
+def test_mask_without_names() -> None:
+    """Where it is not known which arguments there are, all behind a secret may be a piece of it."""
+    assert mask("a:password=hunter2:b=c")[0] == "a:password=***"
+    assert mask("a:x=[b:password=hunter2:b=c]")[0] == "a:x=[b:password=***]"
+
+
+@pytest.mark.parametrize(
+    ("text", "hides"),
+    [
+        ("a:password=hunter2", True),
+        ("password=", False),
+        ("a:host=b", False),
+        ("x" * 4096, False),
+        ("x" * 4097, True),
+    ],
+)
+def test_may_hide(text: str, hides: bool) -> None:
+    """A text may hide a secret if it has one, or is too long to be looked through."""
+    assert may_hide(text) is hides
 
 
 @pytest.mark.parametrize(
@@ -248,12 +282,12 @@ def test_mask(text: str, masked: str) -> None:
 )
 def test_mask_moves_the_place(position: int, moved: int) -> None:
     """A place after a secret moves with the text, and one inside stands at its start."""
-    assert mask("a:password=hunter2:b=c", position) == ("a:password=***:b=c", moved)
+    assert mask("a:password=hunter2:b=c", position, NAMES) == ("a:password=***:b=c", moved)
 
 
 def test_masked_message() -> None:
     """Neither the message nor the repr of a wrong description shows its secrets."""
-    error = DescriptionError("a:x=[b:password=hunter2]:c=d", 25, "p")
+    error = DescriptionError("a:x=[b:password=hunter2]:c=d", 25, "p", NAMES)
     lines = ["a:x=[b:password=***]:c=d: p", "  a:x=[b:password=***]:c=d", " " * 23 + "^"]
     assert str(error).split("\n") == lines
     assert repr(error) == "DescriptionError('a:x=[b:password=***]:c=d', 25, 'p')"
@@ -270,7 +304,7 @@ def test_mask_any_text(before: str, after: str) -> None:
     """Whatever surrounds it, a quoted secret is hidden, and every place stays inside the text."""
     text = f"{before}:password=[hunter2]:{after}"
     for position in range(len(text) + 1):
-        masked, moved = mask(text, position)
+        masked, moved = mask(text, position, NAMES)
         assert 0 <= moved <= len(masked)
     assert SECRET not in masked
 
@@ -337,3 +371,50 @@ def test_nearest(word: str, hint: str) -> None:
 def test_shorten(value: object, shown: str) -> None:
     """The repr of a value is cut to 80 characters."""
     assert shorten(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("code", "cls"),
+    [
+        (errno.ENOENT, ConnectNotFoundError),
+        (errno.EACCES, ConnectPermissionError),
+        (errno.EPERM, ConnectPermissionError),
+        (errno.EHOSTUNREACH, ConnectError),
+        (None, ConnectError),
+    ],
+)
+def test_number_decides_the_class_of_a_connect_error(
+    code: int | None, cls: type[ConnectError]
+) -> None:
+    """As with OSError, the number of a ConnectError decides its class."""
+    assert type(ConnectError(CLIENT, "connect", "no", (), code)) is cls
+
+
+@pytest.mark.parametrize(
+    ("code", "cls"),
+    [
+        (errno.EACCES, ListenPermissionError),
+        (errno.EPERM, ListenPermissionError),
+        (errno.EMFILE, ListenError),
+        (None, ListenError),
+    ],
+)
+def test_number_decides_the_class_of_a_listen_error(
+    code: int | None, cls: type[ListenError]
+) -> None:
+    """As with OSError, the number of a ListenError decides its class."""
+    assert type(ListenError(SERVER, "no", errno=code)) is cls
+
+
+def test_a_class_that_was_chosen_stays() -> None:
+    """The number changes no class but that of the general error."""
+    assert (
+        type(ConnectRefusedError(CLIENT, "connect", "no", (), errno.EACCES)) is ConnectRefusedError
+    )
+
+
+def test_repr_names_the_endpoint() -> None:
+    """The repr of an error tells which endpoint it is about."""
+    error = ConnectError(CLIENT, "connect", "no")
+    assert repr(error) == "ConnectError('tcp:example.org:80: no')"
+    assert repr(ListenError(SERVER, "no")) == "ListenError('tcp:80: no')"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_dir_lists_the_public_names() -> None:
-    """``dir()`` shows what completion should offer, also before it is first used."""
-    assert set(asyncendpoints.__all__) <= set(dir(asyncendpoints))
+    """``dir()`` shows what completion should offer, also before it is first used, and nothing else."""
+    shown = {name for name in dir(asyncendpoints) if not name.startswith("__")}
+    assert shown == set(asyncendpoints.__all__)
+
+
+def test_version() -> None:
+    """The version is that of the installed package."""
+    assert asyncendpoints.__version__ == version("asyncendpoints")
 
 
 def test_importing_the_package_imports_nothing_else() -> None:

@@ -22,9 +22,9 @@ def row(address: str, state: str, inode: int) -> str:
     return f"   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 {inode} 1\n"
 
 
-def processes(proc: Path, **links: str) -> None:
+def processes(proc: Path, first: int = 812, **links: str) -> None:
     """Make a process for each name, with one descriptor that stands for what is given."""
-    for number, (name, target) in enumerate(links.items(), start=812):
+    for number, (name, target) in enumerate(links.items(), start=first):
         descriptors = proc / str(number) / "fd"
         descriptors.mkdir(parents=True)
         (descriptors / "3").symlink_to(target)
@@ -58,6 +58,17 @@ def proc(tmp_path: Path) -> Path:
 def test_port_holder(proc: Path, port: int, holder: str | None) -> None:
     """The process is the one that listens on the port, on either family; a connection does not count."""
     assert port_holder(port, proc) == holder
+
+
+@pytest.mark.parametrize(
+    ("port", "holder"), [(53, "named (process 900)"), (54, "dig (process 901)"), (8080, None)]
+)
+def test_udp_port_holder(proc: Path, port: int, holder: str | None) -> None:
+    """The holder of a UDP port is whoever is bound to it, connected or not; TCP ports are others."""
+    (proc / "net" / "udp").write_text(HEADER + row("00000000:0035", "07", 555))
+    (proc / "net" / "udp6").write_text(HEADER + row("0" * 32 + ":0036", "01", 666))
+    processes(proc, 900, named="socket:[555]", dig="socket:[666]")
+    assert port_holder(port, proc, protocol="udp") == holder
 
 
 def test_socket_of_another_user(proc: Path) -> None:

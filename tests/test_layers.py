@@ -37,7 +37,7 @@ IO = {
 EXCEPTIONS = {"socket.gaierror", "ssl.SSLError", "ssl.SSLCertVerificationError"}
 
 #: What connects and listens: it reaches a kind through its spec only, and no kind knows it.
-TOP = {"connecting", "listening", "server", "streams", "relaying", "cli", "__main__"}
+TOP = {"connecting", "datagrams", "listening", "server", "streams", "relaying", "cli", "__main__"}
 
 
 @cache

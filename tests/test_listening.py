@@ -154,7 +154,9 @@ def test_wrong_text() -> None:
         bind("tcp:80:bogus=1")
 
 
-@pytest.mark.parametrize("endpoints", [[None], [TCPClient("localhost", 80)], [LOCAL, 80]])
+@pytest.mark.parametrize(
+    "endpoints", [80, print, [None], [TCPClient("localhost", 80)], [LOCAL, 80]]
+)
 def test_what_is_no_endpoint(endpoints: Any) -> None:
     """What is neither text nor the spec of a server is a TypeError that shows it."""
     with pytest.raises(
@@ -280,3 +282,23 @@ def test_forgotten_sockets_are_reported() -> None:
     """Sockets of bind that nobody closed give a ResourceWarning, as all sockets do."""
     with pytest.warns(ResourceWarning, match="unclosed <asyncendpoints.listeners.ListeningSocket"):
         bind(LOCAL)  # freed as soon as it is made
+
+
+async def test_listen_that_nobody_awaits() -> None:
+    """A listen that is neither awaited nor entered warns: nothing listens."""
+    with pytest.warns(RuntimeWarning, match="<Listening tcp:1 not started> was never awaited"):
+        listen("tcp:1")
+
+
+async def test_listening_that_is_started_says_so() -> None:
+    """What has been awaited is done with."""
+    listening = listen(LOCAL)
+    server = await listening
+    server.close()
+    assert repr(listening) == "<Listening tcp:0:127.0.0.1 started>"
+
+
+async def test_a_negative_drain_is_refused() -> None:
+    """A drain is 0 or more seconds, and with another one nothing stays bound."""
+    with pytest.raises(ValueError, match="drain is -1, expected 0 or more seconds"):
+        await listen(LOCAL, drain=-1)

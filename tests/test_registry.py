@@ -33,8 +33,8 @@ OF_PACKAGE = "of the package endpoint-sample is broken"
 NOWHERE = "ModuleNotFoundError: No module named 'endpoint_sample.nowhere'"
 TCP_HAS = "(it has: port, interface, backlog, v6only, reuse_port)"
 
-CLIENTS = ["fd", "memory", "ssl", "stdio", "tcp", "tcp6", "tls", "unix"]
-SERVERS = ["fd", "memory", "ssl", "stdio", "systemd", "tcp", "tcp6", "tls", "unix"]
+CLIENTS = ["fd", "memory", "ssl", "stdio", "tcp", "tcp6", "tls", "udp", "unix"]
+SERVERS = ["fd", "memory", "ssl", "stdio", "systemd", "tcp", "tcp6", "tls", "udp", "unix"]
 
 
 @pytest.fixture(autouse=True)
@@ -305,3 +305,11 @@ def test_known_to_the_other_role() -> None:
 def test_public_name() -> None:
     """The decorator is a public name of the package, whatever has been imported before."""
     assert asyncendpoints.register is register
+
+
+@pytest.mark.parametrize("text", ["localhost:80", "8080", "192.0.2.1:53"])
+def test_place_without_a_kind(text: str) -> None:
+    """A host with a port, or a port, gets the kind that is likely meant."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_client(text)
+    assert caught.value.problem.endswith(f"(did you mean 'tcp:{text}'?)")

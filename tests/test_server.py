@@ -1008,6 +1008,9 @@ def test_connections_that_do_not_end(
     """Leaving gives up on a connection that survives its abort, and says so."""
 
     class Immortal(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return False
+
         def close(self) -> None:
             pass
 
@@ -1202,6 +1205,35 @@ async def test_reload_tries_every_endpoint(listener: FakeListener) -> None:
             server.reload()
     assert caught.value.__notes__ == ["no file"]
     assert third.reloaded == 1
+
+
+class LastListener(FakeListener):
+    """A listener that knows whether another connection can come."""
+
+    is_spent = False
+
+
+async def test_server_without_more_to_come_closes() -> None:
+    """When no connection can come and the last has ended, the server closes by itself."""
+    last = LastListener()
+    server = make_server(last, visits := Visits())
+    with last.connect() as client:
+        await visits.next()
+        last.is_spent = True
+        client.close()
+        await server.serve_forever()
+    assert last.is_closed
+
+
+async def test_server_with_more_to_come_goes_on() -> None:
+    """One listener that can give more keeps the server, whatever the others say."""
+    last, other = LastListener(), LastListener()
+    last.is_spent = True
+    async with Server([bound(last), bound(other)], Visits(), Limits(), 0.0, None) as server:
+        with last.connect():
+            await until(lambda: server.stats.active == 1)
+        await until(lambda: server.stats.active == 0)
+        assert server.is_serving()
 
 
 # Servers that nobody closed

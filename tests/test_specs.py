@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import pickle
 import socket
 from dataclasses import KW_ONLY, FrozenInstanceError, dataclass, replace
@@ -110,9 +111,9 @@ def test_parse_server(text: str, spec: ServerSpec) -> None:
     assert parse_server(text) == spec
 
 
-KINDS = "fd, hop, hop6, hop7, memory, ssl, stdio, tcp, tcp6, tls, unix"
+KINDS = "fd, hop, hop6, hop7, memory, ssl, stdio, tcp, tcp6, tls, udp, unix"
 SERVER_KINDS = (
-    "fd, late, later, latest, memory, pair, ssl, stdio, systemd, tcp, tcp6, tls, unix, wrap"
+    "fd, late, later, latest, memory, pair, ssl, stdio, systemd, tcp, tcp6, tls, udp, unix, wrap"
 )
 HAS = "(it has: host, port, timeout, bind_address, bind_port, family)"
 BRACKETS = "a value with ':' goes in brackets, as in [::1]"
@@ -288,7 +289,7 @@ def test_too_deep_nesting(levels: int) -> None:
 def test_too_many_wrappers() -> None:
     """Wrappers are levels too."""
     with pytest.raises(DescriptionError, match="is nested more than 20 levels deep"):
-        parse_server("wrap:" * 5000 + "tcp:80")
+        parse_server("wrap:" * 500 + "tcp:80")
 
 
 @given(st.one_of(st.text(), arguments(), descriptions()))
@@ -490,6 +491,15 @@ def test_repr_hides_secrets() -> None:
         "hop:p:password=x:hunter2==",
         "hop:endpoint=tcp:password=x:hunter2",
         "hop:p:endpoint=[hop:password=x:hunter2!]",
+        "hop:p:password=:hunter2=b",
+        "hop:p:password=x:hunter2=b",
+        "hop:p:endpoint=[hop:q:password=x:hunter2=b]",
+        # The reason repeats a piece of the value.
+        "tcp:[tcp:b:password=50%hunter2/x]:1",
+        r"tcp:host=password\=my hunter2:1",
+        r"tcp:password\=x.hunter2!:1",
+        f"tcp:[{'b:' * 3000}password=50%hunter2/x]:1",
+        "wrap:token=x:hunter2=b:tcp:80",
     ],
 )
 def test_errors_hide_secrets(text: str) -> None:
@@ -498,6 +508,34 @@ def test_errors_hide_secrets(text: str) -> None:
         parse_client(text)
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("hop:p:password=x:timeout=y", "hop:p:password=***:timeout=y"),
+        (
+            "hop:p:endpoint=[tls:q:1:passphrase=x:verify=y]",
+            "hop:p:endpoint=[tls:q:1:passphrase=***:verify=y]",
+        ),
+        (
+            "hop:p:endpoint=[hop:q:password=x:colour=y:bogus=z]:password=v:timeout=w",
+            "hop:p:endpoint=[hop:q:password=***:colour=y:bogus=z]:password=***:timeout=w",
+        ),
+    ],
+)
+def test_options_after_a_secret_are_shown(text: str, shown: str) -> None:
+    """An option that the kind has ends a secret before it, in what is nested too."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_client(text)
+    assert str(caught.value).splitlines()[1] == f"  {shown}"
+
+
+def test_options_after_a_secret_in_a_wrapper() -> None:
+    """The options of a wrapper and of what it wraps are known."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_server("wrap:token=x:wrap:token=y:tcp:port=z")
+    assert str(caught.value).splitlines()[1] == "  wrap:token=***:token=***:port=z"
 
 
 def test_option_after_a_secret_is_named_if_it_is_nearly_known() -> None:
@@ -692,3 +730,23 @@ def test_a_timeout_inside_is_refused() -> None:
         parse_client(text)
     assert caught.value.position == text.index("tcp")
     assert "it belongs to the outermost endpoint" in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "other"),
+    [(parse_client, "tcp:8080", "server"), (parse_server, "tcp:example.org:80", "client")],
+)
+def test_text_for_the_other_role(parse: Callable[[str], object], text: str, other: str) -> None:
+    """A text that is right for the other role is called so."""
+    with pytest.raises(DescriptionError, match=f"; the text describes a {other}"):
+        parse(text)
+
+
+def test_bases_have_no_signature_of_their_own() -> None:
+    """The bases, which are no dataclasses, leave it to Python to say how they are called."""
+    assert not hasattr(ClientSpec, "__signature__")
+
+
+def test_signature_shows_the_fields() -> None:
+    """What editors and help() show of a spec are its fields."""
+    assert list(inspect.signature(TCPServer).parameters)[:2] == ["port", "interface"]

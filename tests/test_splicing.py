@@ -46,6 +46,10 @@ class Rig:
             while not condition():  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0)
 
+    def is_waiting(self) -> bool:
+        """Tell whether a direction waits for a pipe."""
+        return any(way._retry for way in self.splice._ways)
+
     async def receive(self, sock: socket.socket, size: int) -> bytes:
         received = b""
         while len(received) < size:
@@ -190,13 +194,33 @@ async def test_without_descriptors_it_does_not_begin() -> None:
     rig.close()
 
 
-async def test_without_a_pipe_it_ends(rig: Rig) -> None:
-    """A direction that gets no pipe ends both with the error."""
+async def test_one_pipe_is_kept_for_the_time_without_descriptors(rig: Rig) -> None:
+    """A connection goes on when there are no descriptors left."""
     with no_descriptors_left():
         rig.front.send(b"x")
-        error = await rig.ended
-    assert error is not None
-    assert error.errno == errno.EMFILE
+        assert await rig.receive(rig.back, 1) == b"x"
+
+
+async def test_without_a_pipe_it_waits(rig: Rig) -> None:
+    """A direction that gets no pipe goes on when there is one, and loses nothing."""
+    kept = rig.pipes.take()
+    with no_descriptors_left():
+        rig.front.send(b"x")
+        await rig.until(rig.is_waiting)
+    rig.pipes.give(kept)
+    assert await rig.receive(rig.back, 1) == b"x"
+
+
+async def test_a_close_ends_the_wait_for_a_pipe(rig: Rig) -> None:
+    """Closed while it waits for a pipe, a direction does not come back."""
+    kept = rig.pipes.take()
+    with no_descriptors_left():
+        rig.front.send(b"x")
+        await rig.until(rig.is_waiting)
+        timers = [way._retry for way in rig.splice._ways if way._retry]
+        rig.splice.close()
+    rig.pipes.give(kept)
+    assert [timer.cancelled() for timer in timers] == [True]
 
 
 async def test_a_second_close_does_nothing(rig: Rig) -> None:
@@ -208,8 +232,8 @@ async def test_a_second_close_does_nothing(rig: Rig) -> None:
 
 def test_few_spare_pipes_are_kept() -> None:
     """Of many pipes that come back, four stay for the next use."""
-    pipes = Pipes()
     before = open_descriptors()
+    pipes = Pipes()
     taken = [pipes.take() for _ in range(6)]
     for pipe in taken:
         pipes.give(pipe)

@@ -294,6 +294,39 @@ def test_factory_that_raises_aborts() -> None:
         handover.take()
 
 
+def test_factory_that_makes_no_protocol() -> None:
+    """What is no protocol is refused before the transport has it."""
+    transport = FakeTransport()
+    handover: Handover[Any] = Handover(lambda: None)
+    handover.connection_made(transport)
+    assert transport.aborted
+    assert transport.protocol is None
+    with pytest.raises(TypeError, match="the protocol factory gave None"):
+        handover.take()
+
+
+class Unmade(Recorder):
+    """Raises when it gets its transport."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        raise LookupError
+
+
+async def test_protocol_that_raises() -> None:
+    """What ``connection_made`` raises goes to the loop, as without TLS, and the connection stays."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    transport = FakeTransport()
+    handover = Handover(Unmade)
+    handover.data_received(b"a")
+    handover.begin(transport)
+    assert handover.take()[1].received == b"a"
+    assert not transport.aborted
+    (context,) = reported
+    assert isinstance(context["exception"], LookupError)
+    assert context["transport"] is transport
+
+
 def test_abort_without_a_transport() -> None:
     """Aborting before the handshake is over does nothing."""
     handover = Handover(Recorder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -48,6 +48,14 @@ async def test_factory_that_raises(pair: Pair) -> None:
     with pytest.raises(TimeoutError):
         await adopt(sock, factory)
     assert sock.fileno() == -1
+
+
+@pytest.mark.parametrize("made", [None, "a text"])
+async def test_factory_that_gives_no_protocol(pair: Pair, made: Any) -> None:
+    """What is no protocol is refused before there is a transport, and the socket is closed."""
+    with pytest.raises(TypeError, match="which is no protocol"):
+        await adopt(pair[0], lambda: made)
+    assert pair[0].fileno() == -1
 
 
 async def test_factory_is_called_once(pair: Pair) -> None:

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from asyncendpoints.cli.exits import FAILURE, OK
+from asyncendpoints.cli.exits import FAILURE, OK, USAGE
 from asyncendpoints.cli.findings import Findings, find_out
 from asyncendpoints.cli.kinds import describe
 from asyncendpoints.cli.terminal import console, indented, line
@@ -58,9 +58,14 @@ Examples:
 @click.option("--client", "role", flag_value="client", help="Read it as something to connect to.")
 @click.option("--server", "role", flag_value="server", help="Read it as something to listen on.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the fields at their defaults too.")
 @click.pass_context
 def check(
-    ctx: click.Context, descriptions: tuple[str, ...], role: str | None, as_json: bool
+    ctx: click.Context,
+    descriptions: tuple[str, ...],
+    role: str | None,
+    as_json: bool,
+    verbose: bool,
 ) -> None:
     """Say what each DESCRIPTION means and what stands in its way; nothing is bound or connected.
 
@@ -69,17 +74,25 @@ def check(
 
     Exit code 1 if one of them would fail in every way to read it, 2 if one is wrong.
     """
-    try:
-        specs = [(text, spec) for text in descriptions for spec in read(text, role)]
-    except DescriptionError as error:
-        raise click.UsageError(str(error), ctx) from error
+    specs: list[tuple[str, Spec]] = []
+    errors: list[DescriptionError] = []
+    for text in descriptions:
+        try:
+            specs += [(text, spec) for spec in read(text, role)]
+        except DescriptionError as error:
+            errors.append(error)
+    if errors and not as_json:
+        raise click.UsageError("\n".join(str(error) for error in errors), ctx)
     readings = asyncio.run(_look(specs))
     if as_json:
-        click.echo(json.dumps([_as_json(each) for each in readings], indent=2))
+        listed = [*map(_as_json, readings), *map(_error_as_json, errors)]
+        click.echo(json.dumps(listed, indent=2))
+        if errors:
+            ctx.exit(USAGE)
     else:
         to = console()
         for each in readings:
-            _print(to, each)
+            _print(to, each, verbose)
     works = {each.text for each in readings if not each.findings.would_fail}
     ctx.exit(OK if works.issuperset(descriptions) else FAILURE)
 
@@ -88,19 +101,24 @@ def read(text: str, role: str | None = None) -> list[Spec]:
     """Give the specs that a text stands for, one or two.
 
     Raises:
-        DescriptionError: It is none; of two errors the one that comes later in the text, where more of it
-            was understood.
+        DescriptionError: It is none; of two errors it has that which comes later in the text, where more of
+            it was understood, and tells the other.
     """
     specs: list[Spec] = []
-    errors: list[DescriptionError] = []
+    errors: dict[str, DescriptionError] = {}
     for each in [role] if role else _PARSERS:
         try:
             specs.append(_PARSERS[each](text))
         except DescriptionError as error:
-            errors.append(error)
-    if not specs:
-        raise max(errors, key=lambda error: error.position)
-    return specs
+            errors[each] = error
+    if specs:
+        return specs
+    first, *others = sorted(errors, key=lambda each: -errors[each].position)
+    problem = errors[first].problem
+    for each in others:
+        if errors[each].position and errors[each].problem != problem:
+            problem += f"; as a {each}: {errors[each].problem}"
+    raise DescriptionError(text, errors[first].position, problem)
 
 
 async def _look(specs: Sequence[tuple[str, Spec]]) -> list[Reading]:
@@ -137,6 +155,11 @@ def _as_json(reading: Reading) -> dict[str, Any]:
     }
 
 
+def _error_as_json(error: DescriptionError) -> dict[str, Any]:
+    shown, position = mask(error.text, error.position)
+    return {"description": shown, "position": position, "problem": error.problem}
+
+
 def _certificate_as_json(facts: CertificateFacts) -> dict[str, Any]:
     return {
         **asdict(facts),
@@ -145,7 +168,7 @@ def _certificate_as_json(facts: CertificateFacts) -> dict[str, Any]:
     }
 
 
-def _print(to: Console, reading: Reading) -> None:
+def _print(to: Console, reading: Reading, verbose: bool) -> None:
     spec, findings = reading.spec, reading.findings
     line(to, f"{spec.display()}  as a {spec.role}", "bold")
     indented(to, Text(describe(type(spec))), 2)
@@ -154,11 +177,19 @@ def _print(to: Console, reading: Reading) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_column(style="dim")
+    hidden = 0
     for name, value, is_default, help_ in _fields(spec):
+        if is_default and not verbose:
+            hidden += 1
+            continue
         style = "dim" if is_default else "cyan"
         table.add_row(Text(name, style), Text("-" if value is None else value, style), help_)
     if table.row_count:
-        to.print(Padding(table, (0, 0, 1, 2)))
+        to.print(Padding(table, (0, 0, 0, 2)))
+    if hidden:
+        line(to, f"  {hidden} more at their defaults: --verbose shows them", "dim")
+    if table.row_count or hidden:
+        to.print()
     for number, address in enumerate(findings.addresses, 1):
         line(to, f"  {f'address {number}':<13}{address}")
     for facts in findings.certificates:

@@ -254,6 +254,9 @@ def relay(ctx: click.Context, /, **given: object) -> None:
 
     Messages go to standard error. SIGTERM and Ctrl-C let open connections end, the second one ends them;
     SIGHUP reads certificates again. With stdio: as LISTEN the relay ends with its connection.
+
+    Exit code 0 after SIGTERM, whatever it cut off; 130 after Ctrl-C; 1 if LISTEN cannot be listened on, or
+    with --once if the connection failed.
     """
     options = Options(**given)  # type: ignore[arg-type]  # the options of click have the names and types
     to = console(stderr=True)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 from asyncendpoints.errors import ListenError, SpecError
 from asyncendpoints.fields import Choice, Help, NonEmpty, Number
 from asyncendpoints.grammar import Name
-from asyncendpoints.kinds.tcp import TCPClient, reachable_host
+from asyncendpoints.kinds.tcp import TCPClient
 from asyncendpoints.kinds.unix import UNIXClient, kind_of_file
 from asyncendpoints.listeners import ListeningSocket
+from asyncendpoints.ports import reachable_host
 from asyncendpoints.specs import ClientSpec, ServerSpec
 
 if TYPE_CHECKING:
@@ -224,7 +225,10 @@ def select(spec: SystemdServer, passed: Sequence[PassedDescriptor]) -> list[Pass
             return found
         problem = f"this process was passed no socket with the name {spec.name!r}"
         if all(each.name is None for each in passed):
-            problem = "the sockets have no names: LISTEN_FDNAMES is missing or has another count"
+            problem = (
+                "the sockets have no names: LISTEN_FDNAMES is missing or has another count; "
+                "index= does without"
+            )
     raise ListenError(spec, problem, f"there are: {', '.join(str(each) for each in passed)}")
 
 
@@ -292,7 +296,7 @@ def _why_unfit(sock: socket.socket, domain: str | None) -> str:
         return "is a stream socket that does not listen (Accept=yes in its .socket unit does that)"
     if domain is not None and sock.family != _FAMILIES[domain]:
         family = next((name for name, each in _FAMILIES.items() if each == sock.family), "another")
-        return f"is a socket of the domain {family}, not {domain}"
+        return f"is a socket of the domain {family}, not {domain}; without domain= any will do"
     return ""
 
 

@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import stat
+import sys
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from asyncendpoints.attempt import Attempt
     from asyncendpoints.listeners import Listener
 
-__all__ = ["Pump", "StdioClient", "StdioListener", "StdioServer", "StdioSocket"]
+__all__ = ["Pump", "StdioClient", "StdioListener", "StdioServer", "StdioSocket", "standard_pump"]
 
 #: Bytes that are carried at a time.
 _CHUNK = 65536
@@ -37,14 +38,18 @@ _CHUNK = 65536
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StdioClient(ClientSpec):
-    """Standard input and output of this process, as a connection; one at a time."""
+    """Standard input and output of this process, as a connection; one at a time.
+
+    What the connection has sent is written before the process exits. What is still in the buffer of its
+    transport when the loop ends is lost, as with every transport of asyncio: close it and wait for its end.
+    """
 
     names = (Name("stdio", "stdio:"),)
 
     async def open_socket(self, attempt: Attempt) -> socket.socket:
         attempt.stage = "connect"
         try:
-            pump = Pump(0, 1)
+            pump = standard_pump(sys.__stdin__, sys.__stdout__)
             try:
                 return pump.start()
             except OSError:
@@ -56,13 +61,17 @@ class StdioClient(ClientSpec):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StdioServer(ServerSpec):
-    """Standard input and output of this process, as the one connection that is accepted."""
+    """Standard input and output of this process, as the one connection that is accepted.
+
+    What the connection has sent is written before the process exits. What is still in the buffer of its
+    transport when the loop ends is lost, as with every transport of asyncio: close it and wait for its end.
+    """
 
     names = (Name("stdio", "stdio:"),)
 
     def bind(self) -> list[Listener]:
         try:
-            return [StdioListener(Pump(0, 1))]
+            return [StdioListener(standard_pump(sys.__stdin__, sys.__stdout__))]
         except OSError as error:
             cls = AddressInUseError if error.errno == errno.EADDRINUSE else ListenError
             raise cls(self, _problem(error), errno=error.errno) from error
@@ -88,6 +97,11 @@ class StdioListener:
         except OSError:
             pump.cancel()
             raise
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the one connection has been given: the server ends with it."""
+        return self._pump is None
 
     def fileno(self) -> int:
         return self._doorbell
@@ -323,6 +337,23 @@ class Pump:
                 with suppress(OSError):  # full, or at its end
                     self._handle.send(b"\0")
         os.eventfd_write(self._wake, 1)
+
+
+def standard_pump(stdin: object, stdout: object) -> Pump:
+    """Make a pump for descriptors 0 and 1.
+
+    Args:
+        stdin: What the interpreter made of descriptor 0 at its start; None if that was not open, and its
+            number may be that of any file by now, such as one of the loop.
+        stdout: The same of descriptor 1.
+
+    Raises:
+        OSError: As for the pump.
+    """
+    for name, file in (("stdin", stdin), ("stdout", stdout)):
+        if file is None:
+            raise OSError(errno.EBADF, f"{name} is not open")
+    return Pump(0, 1)
 
 
 _register_lock = threading.Lock()

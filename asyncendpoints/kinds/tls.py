@@ -51,12 +51,15 @@ from asyncendpoints.fields import (
 )
 from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.handshakes import certificate_problem, handshake_problem
-from asyncendpoints.kinds.tcp import Family, PortServer, TCPClient, reachable_host
+from asyncendpoints.kinds.tcp import Family, TCPClient, TCPPortServer
+from asyncendpoints.ports import reachable_host
 from asyncendpoints.specs import ClientSpec
 from asyncendpoints.transports import (
     BrokenHandshakeError,
     Handover,
     Waiting,
+    abort,
+    release,
     secure,
     secure_accepted,
     secure_over,
@@ -64,7 +67,7 @@ from asyncendpoints.transports import (
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from asyncendpoints.attempt import Attempt
     from asyncendpoints.certificates import CertificateFacts, KeyPair
@@ -225,10 +228,10 @@ class TLSClient(ClientSpec):
         name = self.server_name
         if type(inner).open_socket is not ClientSpec.open_socket:
             sock = await inner.open_socket(attempt)
-            self._begin(attempt)
+            await self._begin(attempt, partial(release, sock))
             return await secure(sock, handover, context, name)
         transport, _ = await attempt.open(inner, Waiting)
-        self._begin(attempt)
+        await self._begin(attempt, partial(abort, transport))
         try:
             return await secure_over(transport, handover, context, name)
         except TypeError as error:
@@ -238,10 +241,15 @@ class TLSClient(ClientSpec):
             problem = f"this event loop cannot do TLS over the transport of {kind!r}"
             raise attempt.error(problem, TLSError) from error
 
-    def _begin(self, attempt: Attempt) -> None:
+    async def _begin(self, attempt: Attempt, close: Callable[[], Awaitable[None]]) -> None:
+        """Say that the handshake starts; a cancel that comes out of the hook waits for ``close``."""
         attempt.stage = "tls"
         if attempt.emit:
-            attempt.emit(events.HandshakeStarted(_now(), self.server_name))
+            try:
+                attempt.emit(events.HandshakeStarted(_now(), self.server_name))
+            except BaseException:
+                await close()
+                raise
 
     def _check_peer(self, attempt: Attempt, tls: ssl.SSLObject) -> None:
         """Compare the key of the server with the pins; the handshake is over by now."""
@@ -291,7 +299,7 @@ def _now() -> float:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class TLSServer(PortServer):
+class TLSServer(TCPPortServer):
     """A listening TCP port whose connections are TLS; without an interface on IPv4 and IPv6.
 
     The certificate is that of ``private_key``, chosen from a directory by the name that the client asks for,
@@ -388,9 +396,20 @@ class TLSServer(PortServer):
         facts = acceptor.certificates[0]
         if self.selfsigned is not None:
             return TLSClient(host, address.port, pin=(facts.pin,))
-        names = [each.replace("*.", "www.", 1) for each in facts.names]
-        hostname = next(iter((*names, *facts.addresses)), None)
-        return TLSClient(host, address.port, hostname=hostname)
+        return TLSClient(host, address.port, hostname=_hostname(facts))
+
+
+def _hostname(facts: CertificateFacts) -> str | None:
+    """Give the first name of a certificate that a client can ask for, or None."""
+    names = (f"www.{each[2:]}" if each.startswith("*.") else each for each in facts.names)
+    return next((each for each in (*names, *facts.addresses) if _is_host(each)), None)
+
+
+def _is_host(text: str) -> bool:
+    with suppress(ValueError):
+        HostText().check(text)
+        return True
+    return False
 
 
 def _load_pairs(spec: TLSServer) -> list[KeyPair]:

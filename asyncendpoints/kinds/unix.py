@@ -256,10 +256,22 @@ class UNIXServer(ServerSpec):
         if problem:
             hint = "a shorter path, or one that is relative to the working directory"
             raise ListenError(self, problem, hint, errno.ENAMETOOLONG)
-        return [_bind_abstract(self) if _is_abstract(self.path) else _bind_path(self)]
+        where = self.path
+        try:
+            if _is_abstract(where):
+                return [_bind_abstract(self)]
+            where = _real(where)
+            return [_bind_path(self, where)]
+        except ListenError:
+            raise
+        except OSError as error:
+            raise _listen_error(self, where, error) from error
 
-    def client(self, address: Address, acceptor: Acceptor) -> ClientSpec:  # noqa: ARG002
-        return UNIXClient(address.host)
+    def client(self, address: Address, acceptor: Acceptor) -> ClientSpec | None:  # noqa: ARG002
+        if not _too_long(address.host):
+            return UNIXClient(address.host)
+        # A link can make the given path shorter than the real one, but a relative one is no use to others.
+        return UNIXClient(self.path) if os.path.isabs(self.path) else None
 
 
 def _is_abstract(path: str) -> bool:
@@ -280,6 +292,23 @@ def _too_long(path: str) -> str:
     return f"the {what} is {size} bytes long, and that of a unix socket is at most {_LONGEST_PATH}"
 
 
+def _real(path: str) -> str:
+    """Give the absolute path of a file, whether it is there or not, with no links in its directory.
+
+    As text, ``..`` behind a link is not where the system goes.
+
+    Raises:
+        OSError: There is no such directory.
+    """
+    directory, name = os.path.split(path)
+    return os.path.join(os.path.realpath(directory, strict=True), name)
+
+
+def _sockaddr_of_file(spec: UNIXServer, path: str) -> str:
+    """Give the real path of a socket or, where that is too long for an address, the one that was given."""
+    return spec.path if _too_long(path) else path
+
+
 class UNIXListener(ListeningSocket):
     """A listening unix socket with a path, which goes when the listener is closed.
 
@@ -287,7 +316,7 @@ class UNIXListener(ListeningSocket):
     inherited the socket leaves it alone.
     """
 
-    #: The absolute path, once it is this socket's.
+    #: The real path, once it is this socket's.
     path: str | None = None
     lock: Lock | None = None
     _identity: tuple[int, int] | None = None
@@ -375,15 +404,14 @@ def _bind_abstract(spec: UNIXServer) -> ListeningSocket:
     try:
         sock.bind(_sockaddr(spec.path))
         sock.listen(spec.backlog)
-    except OSError as error:
+    except BaseException:
         sock.close()
-        raise _listen_error(spec, spec.path, error) from error
+        raise
     return sock
 
 
-def _bind_path(spec: UNIXServer) -> UNIXListener:
+def _bind_path(spec: UNIXServer, path: str) -> UNIXListener:
     """Make the socket, its owner and its mode right, and only then let anybody in."""
-    path = os.path.abspath(spec.path)
     user = _number(spec, "user", spec.user, _find_user)
     group = _number(spec, "group", spec.group, _find_group)
     sock = UNIXListener(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -393,16 +421,10 @@ def _bind_path(spec: UNIXServer) -> UNIXListener:
         _make_way(spec, path)
         # What bind makes has this mode less the umask, so that it is never wider than it is to be.
         os.fchmod(sock.fileno(), spec.mode)
-        sock.bind(spec.path)
+        sock.bind(_sockaddr_of_file(spec, path))
         sock.claim(path)
         _set_permissions(path, user, group, spec.mode)
         sock.listen(spec.backlog)
-    except ListenError:
-        sock.close()
-        raise
-    except OSError as error:
-        sock.close()
-        raise _listen_error(spec, path, error) from error
     except BaseException:
         sock.close()
         raise
@@ -454,8 +476,6 @@ def _acquire(spec: UNIXServer, path: str) -> Lock:
         problem = f"cannot listen on {path}: another server holds its lock, {name}"
         raise AddressInUseError(spec, problem, errno=errno.EADDRINUSE) from error
     except OSError as error:
-        if error.errno == errno.ENOENT:
-            raise
         problem = f"cannot lock {name}: {(error.strerror or '').lower()}"
         if error.errno != errno.ELOOP:
             raise ListenError(spec, problem, "lockfile=no does without", error.errno) from error
@@ -474,8 +494,10 @@ def _make_way(spec: UNIXServer, path: str) -> None:
         problem = f"cannot listen on {path}: there is {kind_of_file(mode)}, which is left alone"
         raise ListenError(spec, problem, errno=errno.EEXIST)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        code = probe.connect_ex(spec.path)
-        if code in (errno.ECONNREFUSED, errno.ENOENT):
+        code = probe.connect_ex(_sockaddr_of_file(spec, path))
+        if code == errno.ENOENT:
+            return
+        if code == errno.ECONNREFUSED:
             with suppress(FileNotFoundError):
                 os.unlink(path)
             return
@@ -496,7 +518,8 @@ def _listen_error(spec: ServerSpec, where: str, error: OSError) -> ListenError:
     hint = ""
     directory = os.path.dirname(where)
     if error.errno == errno.ENOENT and not os.path.isdir(directory):
-        reason = f"there is no directory {directory}"
+        gone = "the working directory is gone"
+        reason = f"there is no directory {directory}" if directory else gone
     elif error.errno == errno.EPERM:
         hint = "only root gives files away; a group can be given by its members"
     return ListenError(spec, f"cannot listen on {where}: {reason}", hint, error.errno)

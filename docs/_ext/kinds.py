@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asyncendpoints.specs import Spec
 
 
-_USUAL = "tcp tls unix systemd fd"
+_USUAL = "tcp tls unix udp systemd fd"
 
 
 def classes(role: str) -> list[type[Spec]]:

@@ -28,7 +28,15 @@ _BARE = {
 _VARIABLES = {"P", "S", "T"}
 
 #: Classes and modules that users meet in signatures and need not know.
-_INSIDE = {"Bound", "HandlerServer", "Listening", "events"}
+_INSIDE = {
+    "Bound",
+    "BoundDatagram",
+    "DatagramListening",
+    "Dial",
+    "HandlerServer",
+    "Listening",
+    "events",
+}
 
 
 def resolve(

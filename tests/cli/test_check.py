@@ -25,7 +25,7 @@ def as_json(*arguments: str) -> Any:
 
 def test_a_description_is_shown_with_its_meaning_and_fields() -> None:
     """Canonical text, summary, fields given and at their defaults, and addresses are printed."""
-    result = run("check", "tcp:host=127.0.0.1:port=80")
+    result = run("check", "--verbose", "tcp:host=127.0.0.1:port=80")
     assert result.exit_code == 0
     assert result.output.startswith("tcp:127.0.0.1:80  as a client\n  A TCP connection to")
     text = words(result.output)
@@ -33,6 +33,14 @@ def test_a_description_is_shown_with_its_meaning_and_fields() -> None:
     assert "timeout 30 limit of the whole connect, in seconds" in text
     assert "bind_address - address to connect from" in text
     assert "address 1 127.0.0.1:80" in text
+
+
+def test_fields_at_their_defaults_are_counted() -> None:
+    """Without ``--verbose`` only what was given is shown, and how much there is beside it."""
+    text = words(run("check", "tcp:host=127.0.0.1:port=80").output)
+    assert "host 127.0.0.1 host name or address to connect to" in text
+    assert "timeout" not in text
+    assert "4 more at their defaults: --verbose shows them" in text
 
 
 def test_a_description_that_is_both_is_read_as_both(tmp_path: Path) -> None:
@@ -70,6 +78,25 @@ def test_of_two_errors_the_one_is_raised_that_understood_more() -> None:
         read("tcp:host=a:port=1:x=1")
     with pytest.raises(DescriptionError, match="no kind of client"):
         read("nonsense")
+
+
+def test_both_errors_are_told_where_both_roles_have_the_kind() -> None:
+    """A text that is wrong for both roles is explained for both."""
+    with pytest.raises(DescriptionError) as caught:
+        read("tcp:80x")
+    assert "a tcp client needs a port" in caught.value.problem
+    assert "; as a server: port is '80x', expected a number" in caught.value.problem
+
+
+def test_json_tells_what_is_wrong_and_what_is_right() -> None:
+    """Wrong descriptions are objects too, with the place; the others are not lost, and the exit code is 2."""
+    result = run("check", "--json", "--client", "tcp:127.0.0.1:80", "tcp:127.0.0.1:80:token=x:b=1")
+    assert result.exit_code == 2
+    right, wrong = json.loads(result.stdout)
+    assert right["canonical"] == "tcp:127.0.0.1:80"
+    assert wrong["description"].startswith("tcp:127.0.0.1:80:token=***")
+    assert wrong["position"] == len("tcp:127.0.0.1:80:")
+    assert "no option 'token'" in wrong["problem"]
 
 
 def test_json_has_the_same_facts() -> None:

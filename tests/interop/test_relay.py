@@ -1,4 +1,4 @@
-"""A relay between curl and the web server of Python, with a body of 100 MB."""
+"""A relay between curl and nginx, with a body of 100 MB."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asyncendpoints.connecting import connect
+from asyncendpoints.errors import ConnectError
 from asyncendpoints.kinds.tls import TLSClient
 from asyncendpoints.specs import ClientSpec, parse_client
 
@@ -47,18 +49,39 @@ async def relay(front: str, target: str, *options: str) -> AsyncIterator[ClientS
         yield parse_client(line.removeprefix("listening on ").strip())
 
 
+_NGINX = """
+daemon off; master_process off; user root; pid {folder}/nginx.pid; error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    server {{ listen unix:{folder}/nginx.sock; root {folder}; }}
+}}
+"""
+
+
 @asynccontextmanager
-async def website(folder: Path) -> AsyncIterator[str]:
-    """Serve a folder with the web server of Python, and give the endpoint."""
-    code = (
-        "import functools, http.server, sys\n"
-        "handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])\n"
-        "server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)\n"
-        "print(server.server_port, file=sys.stderr, flush=True)\n"
-        "server.serve_forever()\n"
-    )
-    async with running(sys.executable, "-c", code, str(folder)) as stderr:
-        yield f"tcp:127.0.0.1:{int(await stderr.readline())}"
+async def website(nginx: str, folder: Path) -> AsyncIterator[str]:
+    """Serve a folder with nginx, and give the endpoint."""
+    config = folder / "nginx.conf"
+    config.write_text(_NGINX.format(folder=folder))
+    endpoint = f"unix:{folder}/nginx.sock"
+    async with running(nginx, "-c", str(config)):
+        async with asyncio.timeout(10):
+            while not await answers(endpoint):  # noqa: ASYNC110 - another program has no event
+                await asyncio.sleep(0.01)
+        yield endpoint
+
+
+async def answers(endpoint: str) -> bool:
+    """Tell whether somebody listens; nginx does not say when it is ready."""
+    try:
+        transport, _ = await connect(endpoint, asyncio.Protocol)
+    except ConnectError:
+        return False
+    transport.abort()
+    return True
 
 
 @pytest.fixture
@@ -90,9 +113,9 @@ async def test_a_body_of_100_mb_arrives_whole(
     option: str, body: str, tmp_path: Path, program: Callable[[str], str]
 ) -> None:
     """What curl gets through the relay has the checksum of the file."""
-    curl = program("curl")
+    curl, nginx = program("curl"), program("nginx")
     async with (
-        website(tmp_path) as site,
+        website(nginx, tmp_path) as site,
         relay("tcp:0:interface=127.0.0.1", site, option) as endpoint,
     ):
         url = f"http://127.0.0.1:{endpoint.port}/body"  # type: ignore[attr-defined]  # it is TCP
@@ -103,9 +126,9 @@ async def test_a_body_of_100_mb_arrives_whole_over_tls(
     body: str, tmp_path: Path, program: Callable[[str], str]
 ) -> None:
     """TLS in front of a web server that knows none; curl trusts the certificate that it was shown."""
-    curl = program("curl")
+    curl, nginx = program("curl"), program("nginx")
     front = "tls:0:interface=127.0.0.1:selfsigned=localhost"
-    async with website(tmp_path) as site, relay(front, site) as endpoint:
+    async with website(nginx, tmp_path) as site, relay(front, site) as endpoint:
         assert isinstance(endpoint, TLSClient)
         address = (endpoint.host, endpoint.port)
         pem = await asyncio.to_thread(ssl.get_server_certificate, address)
@@ -123,11 +146,11 @@ async def test_a_site_that_is_down_does_not_end_the_relay(
     body: str, tmp_path: Path, program: Callable[[str], str]
 ) -> None:
     """A request while nobody answers fails, and one after that is served."""
-    curl = program("curl")
+    curl, nginx = program("curl"), program("nginx")
     path = tmp_path / "site.sock"
     async with relay("tcp:0:interface=127.0.0.1", f"unix:{path}") as endpoint:
         url = f"http://127.0.0.1:{endpoint.port}/body"  # type: ignore[attr-defined]  # it is TCP
         code, _ = await fetch(curl, url)
         assert code in (7, 56)  # the reset came before, or after, curl was done connecting
-        async with website(tmp_path) as site, relay(f"unix:{path}", site):
+        async with website(nginx, tmp_path) as site, relay(f"unix:{path}", site):
             assert await fetch(curl, url) == (0, body)

@@ -21,7 +21,13 @@ import pytest
 from asyncendpoints.connecting import connect
 from asyncendpoints.errors import AddressInUseError, ConnectError, ListenError
 from asyncendpoints.kinds import stdio
-from asyncendpoints.kinds.stdio import Pump, StdioClient, StdioListener, StdioServer
+from asyncendpoints.kinds.stdio import (
+    Pump,
+    StdioClient,
+    StdioListener,
+    StdioServer,
+    standard_pump,
+)
 from asyncendpoints.listeners import Connection
 from asyncendpoints.listening import listen
 from asyncendpoints.specs import parse_client, parse_server
@@ -725,6 +731,43 @@ async def test_client(pair: Pair) -> None:
     assert os.read(pair.out, 100) == b"hello"
 
 
+@pytest.mark.parametrize(("stdin", "stdout", "name"), [(None, None, "stdin"), (0, None, "stdout")])
+def test_not_open_at_the_start(stdin: object, stdout: object, name: str) -> None:
+    """A standard descriptor that the process was started without is not open, whoever has its number."""
+    with pytest.raises(OSError, match=f"^.Errno {errno.EBADF}. {name} is not open$"):
+        standard_pump(stdin, stdout)
+
+
+_REFUSED = """
+import asyncio, sys
+from asyncendpoints import connect, listen
+
+async def refused(start):
+    try:
+        await start("stdio:", asyncio.Protocol)
+    except OSError as error:
+        print(type(error).__name__, error.problem, file=sys.stderr)
+
+for each in connect, listen:
+    asyncio.run(refused(each))
+"""
+
+
+@pytest.mark.parametrize(("redirection", "name"), [("<&-", "stdin"), (">&-", "stdout")])
+def test_process_without(redirection: str, name: str) -> None:
+    """A process without stdin or stdout is told so: its loop has the number, and is left alone."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-c", _REFUSED],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    problem = f"cannot use stdin and stdout: {name} is not open"
+    assert done.stderr == f"ConnectError {problem}\nListenError {problem}\n"
+
+
 async def test_client_without_descriptors(pair: Pair) -> None:
     """When the process has no descriptor left, that is a connect error, and the pair stays free."""
     with standard(pair):
@@ -791,3 +834,22 @@ def test_listener(pair: Pair) -> None:
     connection.close()
     connection.close()
     finish(pump)
+
+
+def test_a_full_stdout_is_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another program made stdout non-blocking, all bytes arrive once its reader reads again."""
+    os.set_blocking(pair.stdout, False)
+    received = bytearray()
+    real = select.poll
+
+    def poll() -> select.poll:
+        received.extend(os.read(pair.out, 2**20))  # the reader comes back when it is waited for
+        return real()
+
+    monkeypatch.setattr(select, "poll", poll)
+    pump = Pump(pair.stdin, pair.stdout)
+    data = bytes(range(256)) * 4096
+    assert pump._write(data)
+    pump.cancel()
+    os.set_blocking(pair.out, False)
+    assert bytes(received) + os.read(pair.out, 2**20) == data

@@ -12,14 +12,7 @@ import pytest
 
 from asyncendpoints.addresses import Address
 from asyncendpoints.errors import AddressInUseError, ListenError
-from asyncendpoints.kinds.tcp import (
-    TCPClient,
-    TCPServer,
-    _is_available,
-    _listen_error,
-    _until_free,
-    bind_tcp,
-)
+from asyncendpoints.kinds.tcp import TCPClient, TCPServer, bind_tcp
 from asyncendpoints.listening import bind, listen
 from asyncendpoints.specs import parse_server
 from tests.serving import Visits, leave
@@ -68,47 +61,11 @@ def test_ipv6_socket_leaves_ipv4_alone() -> None:
         assert sockets[1].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
-@pytest.mark.parametrize(("taken", "draws", "asked"), [(0, 20, 1), (2, 20, 3), (19, 20, 20)])
-def test_port_that_one_family_lacks_is_drawn_again(taken: int, draws: int, asked: int) -> None:
-    """While the number drawn for both families is taken in one of them, another one is drawn."""
-    answers = [AddressInUseError(TCPServer(0), "taken")] * taken
-    calls: list[int] = []
-
-    def bind_both() -> str:
-        calls.append(1)
-        if answers:
-            raise answers.pop()
-        return "bound"
-
-    assert _until_free(bind_both, draws) == "bound"
-    assert len(calls) == asked
-
-
-@pytest.mark.parametrize("draws", [1, 20])
-def test_port_that_is_never_free(draws: int) -> None:
-    """After so many draws, or with a number of the user's own, a taken port is an error."""
-    calls: list[int] = []
-
-    def bind_both() -> str:
-        calls.append(1)
-        raise AddressInUseError(TCPServer(0), "taken")
-
-    with pytest.raises(AddressInUseError):
-        _until_free(bind_both, draws)
-    assert len(calls) == draws
-
-
 def test_no_descriptors_left() -> None:
     """Where no socket can be made the error says why, though both families look as if they were off."""
     with no_descriptors_left(), pytest.raises(ListenError) as caught:
         bind("tcp:0")
     assert caught.value.errno == errno.EMFILE
-
-
-def test_family_that_is_off() -> None:
-    """A family that the machine cannot do is not available; IPv4 is."""
-    assert _is_available(socket.AF_INET)
-    assert not _is_available(9999)
 
 
 @pytest.mark.parametrize("text", ["tcp6:0", "tcp:0:interface=[::]"])
@@ -178,25 +135,6 @@ def test_address_in_use_on_one_family() -> None:
         with pytest.raises(AddressInUseError):
             bind(f"tcp:{port}")
         assert open_descriptors() == before
-
-
-def test_holder_that_is_unknown() -> None:
-    """Where nobody can be named, the hint says what would help."""
-    address = Address(socket.AF_INET, ("127.0.0.1", 1))
-    error = _listen_error(TCPServer(1), address, OSError(errno.EADDRINUSE, ""))
-    assert type(error) is AddressInUseError
-    assert error.hint == "another program has it; tcp:0 takes any free port"
-
-
-def test_privileged_port() -> None:
-    """A port that is not allowed gets the hint who may have it."""
-    address = Address(socket.AF_INET, ("0.0.0.0", 80))
-    error = _listen_error(TCPServer(80), address, OSError(errno.EACCES, ""))
-    assert type(error) is ListenError
-    assert str(error) == (
-        "tcp:80: cannot listen on 0.0.0.0:80: permission denied "
-        "(ports below 1024 need root or CAP_NET_BIND_SERVICE; systemd: can pass them on)"
-    )
 
 
 def test_listeners_are_tcp_without_delay() -> None:

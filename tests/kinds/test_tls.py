@@ -30,7 +30,7 @@ from asyncendpoints.fields import Help, Port
 from asyncendpoints.grammar import Name
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.kinds.tls import TLSAcceptor, TLSClient, TLSServer
-from asyncendpoints.listening import listen
+from asyncendpoints.listening import listen, start_server
 from asyncendpoints.server import Limits
 from asyncendpoints.specs import ClientSpec, parse_client, parse_server
 from tests.support import Recorder
@@ -636,13 +636,44 @@ class OddProtocol(asyncio.Protocol):
         raise OddError
 
 
-@pytest.mark.parametrize("factory", [odd, OddProtocol])
-async def test_factory_that_raises(tmp_path: Path, factory: Callable[[], asyncio.Protocol]) -> None:
-    """What the factory or its protocol raises comes out unchanged, with the socket closed."""
+async def test_factory_that_raises(tmp_path: Path) -> None:
+    """What the factory raises comes out unchanged, with the socket closed."""
     async with serving(tmp_path) as server:
         before = open_sockets()
         with pytest.raises(OddError):
-            await connect(f"tls:127.0.0.1:{server.port}:verify=no", factory)
+            await connect(f"tls:127.0.0.1:{server.port}:verify=no", odd)
+        assert open_sockets() <= before + 1  # the server may have its end still
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+async def test_protocol_that_raises(kind: str) -> None:
+    """What ``connection_made`` raises goes to the loop, with TLS and without, and the connect succeeds."""
+    loop = asyncio.get_running_loop()
+    reported: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    loop.set_exception_handler(lambda _, context: reported.put_nowait(context))
+    rest, more = (":selfsigned=x", ":verify=no") if kind == "tls" else ("", "")
+    async with listen(f"{kind}:0:interface=127.0.0.1{rest}", asyncio.Protocol) as server:
+        transport, protocol = await connect(f"{kind}:127.0.0.1:{server.port}{more}", OddProtocol)
+        assert isinstance((await reported.get())["exception"], OddError)
+        assert isinstance(protocol, OddProtocol)
+        assert not transport.is_closing()
+        transport.abort()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt])
+@pytest.mark.parametrize("over", ["tcp", "tls"])
+async def test_hook_that_cancels(tmp_path: Path, error: type[BaseException], over: str) -> None:
+    """A cancel that comes out of the hook when a handshake starts finds everything closed."""
+
+    def hook(event: events.Event) -> None:
+        if isinstance(event, events.HandshakeStarted) and event.hostname == "x":
+            raise error
+
+    async with serving(tmp_path) as server:
+        inner = f"{over}:127.0.0.1:{server.port}" + ":verify=no" * (over == "tls")
+        before = open_sockets()
+        with pytest.raises(error):
+            await connect(f"tls:x:1:endpoint=[{inner}]", never, on_event=hook)
         assert open_sockets() <= before + 1  # the server may have its end still
 
 
@@ -756,13 +787,11 @@ def mistaken() -> asyncio.Protocol:
     raise TypeError("mine")
 
 
-@pytest.mark.parametrize(
-    ("factory", "error"), [(mistaken, TypeError), (odd, OddError), (OddProtocol, OddError)]
-)
+@pytest.mark.parametrize(("factory", "error"), [(mistaken, TypeError), (odd, OddError)])
 async def test_factory_that_raises_over_tls(
     tmp_path: Path, factory: Callable[[], asyncio.Protocol], error: type[Exception]
 ) -> None:
-    """What the factory or its protocol raises comes out unchanged when TLS runs over TLS, too."""
+    """What the factory raises comes out unchanged when TLS runs over TLS, too."""
     async with serving(tmp_path) as inner:
         Relay.port = inner.port
         text = f"tls:0:interface=127.0.0.1:private_key={tmp_path / 'server.pem'}"
@@ -992,12 +1021,29 @@ async def test_client_of_a_development_server() -> None:
         (("*.wild.example",), "www.wild.example"),
         (("192.0.2.1",), "192.0.2.1"),
         ((), None),
+        # Names that no client can ask for.
+        *[
+            ((odd, "b.example"), "b.example")
+            for odd in (
+                "*",
+                "foo bar",
+                "*foo.bar",
+                "foo*.bar",
+                "*.*.x",
+                "-a",
+                "1.2.3",
+                "host:80",
+                "a..b",
+            )
+        ],
+        (("*", "192.0.2.1"), "192.0.2.1"),
+        (("*",), None),
     ],
 )
 def test_client_of_a_server_with_files(
     tmp_path: Path, names: tuple[str, ...], hostname: str | None
 ) -> None:
-    """The client of a server with files asks for the first name of the certificate."""
+    """The client of a server with files asks for the first name of the certificate that is a host."""
     issued = ROOT.issue(*names)
     spec = TLSServer(private_key=write(tmp_path / "k.pem", issued.key_pem, issued.pem))
     client = spec.client(Address(socket.AF_INET, ("0.0.0.0", 8443)), spec.acceptor())
@@ -1009,3 +1055,32 @@ async def test_client_of_a_server_with_files_connects(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         text = f"{server.client_endpoints[0]}:trust_roots={roots(tmp_path)}"
         assert await greeting(text) == b"hello"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_closed_connection_of_a_silent_client_is_aborted(tmp_path: Path, times: int) -> None:
+    """A client that never answers the end of TLS is let go in time, also after two calls of close."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(times):
+            writer.close()
+        closed.set()
+
+    closed = asyncio.Event()
+    path = write(tmp_path / "server.pem", GOOD.key_pem, GOOD.pem)
+    async with start_server(handle, f"tls:0:interface=127.0.0.1:private_key={path}") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as raw:
+            tls = await asyncio.to_thread(silent_handshake, raw)
+            await closed.wait()
+            server.abort_clients()
+            server.close()
+            await asyncio.wait_for(server.wait_closed(), 5)
+            tls.close()
+
+
+def silent_handshake(raw: socket.socket) -> ssl.SSLSocket:
+    """Shake hands as a client that says nothing after that."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(raw, suppress_ragged_eofs=True)

@@ -283,6 +283,33 @@ def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_clients_of_a_long_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path whose absolute one does not fit works, and has no client that others could use."""
+    folder = tmp_path / ("d" * 107)
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    spec = UNIXServer("s")
+    stale_socket("s")
+    listener = bind(spec)
+    assert spec.client(Address.of(listener), PlainAcceptor()) is None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("s")
+    listener.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_clients_through_a_link(tmp_path: Path) -> None:
+    """An absolute path that fits only because of a symbolic link in it is named to clients as it is."""
+    folder = tmp_path / ("d" * 107)
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    spec = UNIXServer(f"{tmp_path}/link/s")
+    listener = bind(spec)
+    assert spec.client(Address.of(listener), PlainAcceptor()) == UNIXClient(spec.path)
+    listener.close()
+    assert list(folder.iterdir()) == []
+
+
 async def test_name_of_other_letters(tmp_path: Path) -> None:
     """A path whose bytes are no UTF-8 is listened on, connected to and removed."""
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")
@@ -422,6 +449,43 @@ def test_live_server_of_another_type(path: str) -> None:
         assert os.path.lexists(path)
 
 
+@pytest.fixture
+def crossing(tmp_path: Path) -> str:
+    """Give a path that the system takes for ``y/s``, and a reader of the text alone for ``x/s``."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "y" / "deep").mkdir(parents=True)
+    (tmp_path / "x" / "link").symlink_to(tmp_path / "y" / "deep")
+    return f"{tmp_path}/x/link/../s"
+
+
+@pytest.mark.parametrize("lockfile", [True, False])
+def test_live_server_across_a_link(tmp_path: Path, crossing: str, *, lockfile: bool) -> None:
+    """Behind a symbolic link ``..`` is what the system says: a server that seems to be there is let be."""
+    live = bind(UNIXServer(f"{tmp_path}/x/s", lockfile=lockfile))
+    listener = bind(UNIXServer(crossing, 0o600, lockfile=lockfile))
+    assert listener.getsockname() == f"{tmp_path}/y/s"
+    assert mode_of(tmp_path / "y" / "s") == 0o600
+    assert is_there(f"{tmp_path}/y/s.lock") == lockfile
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/x/s")
+    listener.close()
+    assert os.listdir(tmp_path / "y") == ["deep"]
+    live.close()
+    assert os.listdir(tmp_path / "x") == ["link"]
+
+
+def test_stale_socket_across_a_link(tmp_path: Path, crossing: str) -> None:
+    """Behind a symbolic link the dead socket that the system finds is replaced, not one that seems to be."""
+    stale_socket(f"{tmp_path}/x/s")
+    stale_socket(f"{tmp_path}/y/s")
+    listener = bind(UNIXServer(crossing))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/y/s")
+    listener.close()
+    assert os.listdir(tmp_path / "y") == ["deep"]
+    assert is_there(f"{tmp_path}/x/s")
+
+
 def make_file(path: str) -> None:
     """Make an empty file."""
     with open(path, "x", encoding="ascii"):
@@ -486,6 +550,23 @@ def test_gone_meanwhile(path: str, hook: Hook) -> None:
 
     hook.handler = remove
     bind(UNIXServer(path)).close()
+
+
+def test_nothing_to_remove(path: str, hook: Hook) -> None:
+    """A path that is gone when it is asked is not removed: what comes there next is somebody else's."""
+    stale_socket(path)
+    seen: list[str] = []
+
+    def remove(name: str, args: tuple[Any, ...]) -> None:
+        seen.append(name)
+        if name == "socket.connect":
+            os.unlink(path)
+
+    hook.handler = remove
+    listener = bind(UNIXServer(path, lockfile=False))
+    assert "socket.connect" in seen
+    assert "os.remove" not in seen
+    listener.close()
 
 
 def raise_at_chmod(error: BaseException) -> Callable[[str, tuple[Any, ...]], None]:
@@ -741,6 +822,41 @@ def test_missing_directory(tmp_path: Path, *, lockfile: bool) -> None:
     problem = f"cannot listen on {tmp_path}/no/s: there is no directory {tmp_path}/no"
     assert caught.value.problem == problem
     assert caught.value.errno == errno.ENOENT
+
+
+def test_missing_directory_across(tmp_path: Path) -> None:
+    """A directory that is not there is not taken out of the path with the ``..`` that follows it."""
+    path = f"{tmp_path}/no/../s"
+    with pytest.raises(ListenError) as caught:
+        UNIXServer(path).bind()
+    assert (
+        caught.value.problem == f"cannot listen on {path}: there is no directory {tmp_path}/no/.."
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_removed_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path in a working directory that has been removed is an error of listening."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(ListenError) as caught:
+        UNIXServer("s").bind()
+    assert caught.value.problem == "cannot listen on s: the working directory is gone"
+
+
+@pytest.mark.parametrize("name", ["@asyncendpoints-none", "s"])
+def test_listen_without_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """When the process has no descriptor left, that is a listen error, and leaves nothing behind."""
+    monkeypatch.chdir(tmp_path)
+    spec = UNIXServer(name)
+    with no_descriptors_left(), pytest.raises(ListenError) as caught:
+        spec.bind()
+    assert caught.value.problem.endswith(f"{name}: too many open files")
+    assert caught.value.errno == errno.EMFILE
+    assert os.listdir(tmp_path) == []
+    bind(spec).close()
 
 
 # Errors of connecting
