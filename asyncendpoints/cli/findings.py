@@ -31,6 +31,7 @@ from asyncendpoints.kinds.adopted import (
 )
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.kinds.tls import TLSAcceptor, TLSClient, TLSServer
+from asyncendpoints.kinds.udp import UDPClient, UDPServer
 from asyncendpoints.kinds.unix import UNIXClient, UNIXServer, kind_of_file
 from asyncendpoints.specs import ServerSpec, Spec
 
@@ -75,11 +76,15 @@ class Findings:
         return any(each.level == PROBLEM for each in self.found)
 
 
+def _holder(port: int, protocol: str) -> str | None:
+    return port_holder(port, protocol=protocol)
+
+
 async def find_out(
     spec: Spec,
     now: datetime | None = None,
     free_port: int | None = None,
-    holder: Callable[[int], str | None] = port_holder,
+    holder: Callable[[int, str], str | None] = _holder,
 ) -> Findings:
     """Look at everything that an endpoint needs.
 
@@ -87,15 +92,17 @@ async def find_out(
         spec: The endpoint; what is nested in it is looked at too.
         now: The time that certificates are held against, with its zone; as a rule the present.
         free_port: The first port that may be listened on; as a rule that of this process.
-        holder: Names the process that listens on a port.
+        holder: Names the process that has a port, of ``"tcp"`` or ``"udp"``.
     """
     findings = Findings()
     now = now or datetime.now(UTC)
-    if isinstance(spec, TCPServer | TLSServer):
+    if isinstance(spec, TCPServer | TLSServer | UDPServer):
         _look_at_port(findings, spec, first_free_port() if free_port is None else free_port, holder)
     if isinstance(spec, TLSServer):
         _look_at_server_keys(findings, spec, now)
-    if isinstance(spec, TCPClient) or (isinstance(spec, TLSClient) and spec.endpoint is None):
+    if isinstance(spec, TCPClient | UDPClient) or (
+        isinstance(spec, TLSClient) and spec.endpoint is None
+    ):
         await _look_up(findings, spec)
     if isinstance(spec, TLSClient):
         _look_at_client_keys(findings, spec, now)
@@ -123,10 +130,10 @@ def _include(findings: Findings, inner: Findings) -> None:
     findings.certificates += inner.certificates
 
 
-# TCP
+# TCP and UDP
 
 
-async def _look_up(findings: Findings, spec: TCPClient | TLSClient) -> None:
+async def _look_up(findings: Findings, spec: TCPClient | TLSClient | UDPClient) -> None:
     try:
         found = await Attempt(spec).addresses(spec.host, spec.port, spec.family)
     except ConnectError as error:
@@ -134,7 +141,8 @@ async def _look_up(findings: Findings, spec: TCPClient | TLSClient) -> None:
         return
     findings.addresses += [str(each) for each in found]
     if len(found) > 1:
-        findings.add(OK, f"{spec.host} has {len(found)} addresses, raced in the order shown")
+        how = "tried" if isinstance(spec, UDPClient) else "raced"
+        findings.add(OK, f"{spec.host} has {len(found)} addresses, {how} in the order shown")
 
 
 def first_free_port(user: int | None = None, setting: Path = _UNPRIVILEGED) -> int:
@@ -152,9 +160,9 @@ def first_free_port(user: int | None = None, setting: Path = _UNPRIVILEGED) -> i
 
 def _look_at_port(
     findings: Findings,
-    spec: TCPServer | TLSServer,
+    spec: TCPServer | TLSServer | UDPServer,
     first_free: int,
-    holder: Callable[[int], str | None],
+    holder: Callable[[int, str], str | None],
 ) -> None:
     hosts = ["0.0.0.0", "::"] if spec.interface is None else [spec.interface]  # noqa: S104 - shown only
     hosts = [f"[{each}]" if ":" in each else each for each in hosts]
@@ -168,13 +176,13 @@ def _look_at_port(
             f"port {spec.port}: ports below {first_free} need root or CAP_NET_BIND_SERVICE; "
             "systemd: can pass them on",
         )
-    held = holder(spec.port)
+    held = holder(spec.port, "udp" if isinstance(spec, UDPServer) else "tcp")
     if held is None:
-        findings.add(OK, f"port {spec.port}: no process that can be seen from here listens on it")
+        findings.add(OK, f"port {spec.port}: no process that can be seen from here has it")
     elif spec.interface is None and not spec.reuse_port:
         findings.add(PROBLEM, f"port {spec.port} is held by {held}")
     else:
-        findings.add(WARNING, f"{held} listens on port {spec.port}, perhaps on another address")
+        findings.add(WARNING, f"{held} has port {spec.port}, perhaps on another address")
 
 
 # TLS

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from asyncendpoints.errors import DescriptionError
-from asyncendpoints.specs import ClientSpec, ServerSpec, parse_client, parse_server
+from asyncendpoints.specs import (
+    ClientSpec,
+    DatagramClientSpec,
+    DatagramServerSpec,
+    ServerSpec,
+    parse_client,
+    parse_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +28,25 @@ SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 def as_client(ctx: click.Context, param: click.Parameter, value: str) -> ClientSpec:
-    """Read an argument as the description of a client; for ``callback``."""
-    return _read(parse_client, ctx, param, value)
+    """Read an argument as the description of something to connect to; for ``callback``."""
+    spec = _read(parse_client, ctx, param, value)
+    if isinstance(spec, DatagramClientSpec):
+        problem = (
+            f"{spec.display()}: a {spec.names[0].text} client has datagrams and no connections"
+        )
+        raise click.BadParameter(problem, ctx, param)
+    return spec
 
 
 def as_server(ctx: click.Context, param: click.Parameter, value: str) -> ServerSpec:
-    """Read an argument as the description of a server; for ``callback``."""
-    return _read(parse_server, ctx, param, value)
+    """Read an argument as the description of something to listen on; for ``callback``."""
+    spec = _read(parse_server, ctx, param, value)
+    if isinstance(spec, DatagramServerSpec):
+        problem = (
+            f"{spec.display()}: a {spec.names[0].text} server has datagrams and no connections"
+        )
+        raise click.BadParameter(problem, ctx, param)
+    return spec
 
 
 def _read(parse: Callable[[str], T], ctx: click.Context, param: click.Parameter, value: str) -> T:

@@ -27,7 +27,9 @@ ROOT = Authority()
 
 async def look(spec: Spec, holder: str | None = None, free_port: int = 1024) -> Findings:
     """Look at a spec at a fixed time, as a fixed user."""
-    return await find_out(spec, NOW, free_port, lambda _: holder)
+    return await find_out(
+        spec, NOW, free_port, lambda _, protocol: holder and f"{protocol}: {holder}"
+    )
 
 
 async def server(text: str, holder: str | None = None, free_port: int = 1024) -> Findings:
@@ -89,7 +91,21 @@ async def test_port_0_is_any() -> None:
 async def test_a_port_that_is_held_would_fail() -> None:
     """The process that holds it is named."""
     findings = await server("tcp:8080", holder="nginx (process 812)")
-    assert findings.found == [Finding("problem", "port 8080 is held by nginx (process 812)")]
+    assert findings.found == [Finding("problem", "port 8080 is held by tcp: nginx (process 812)")]
+
+
+async def test_udp_has_ports_of_its_own() -> None:
+    """A UDP server is held against the sockets of UDP, and a privileged port is one there too."""
+    findings = await server("udp:53", holder="dnsmasq (process 7)")
+    assert findings.addresses == ["0.0.0.0:53", "[::]:53"]
+    assert "ports below 1024 need root" in findings.found[0].text
+    assert findings.found[1] == Finding("problem", "port 53 is held by udp: dnsmasq (process 7)")
+
+
+async def test_addresses_of_udp_are_tried() -> None:
+    """Those of a UDP client are shown, and not called a race."""
+    findings = await client("udp:[::1]:53")
+    assert (findings.addresses, findings.found) == (["[::1]:53"], [])
 
 
 @pytest.mark.parametrize("text", ["tcp:8080:interface=127.0.0.1", "tcp:8080:reuse_port=yes"])

@@ -334,6 +334,18 @@ def test_an_endpoint_that_cannot_be_listened_on_is_exit_code_1(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("arguments", "place"),
+    [(["udp:0", "tcp:a:1"], "LISTEN"), (["tcp:0", "udp:a:1"], "CONNECT")],
+)
+def test_datagrams_are_not_relayed(arguments: list[str], place: str) -> None:
+    """Endpoints of datagrams are refused before anything listens."""
+    result = run("relay", *arguments)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{place}'" in result.stderr
+    assert "has datagrams and no connections" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
     [(["tcp:80:bogus=1", "tcp:a:1"], "LISTEN"), (["tcp:0", "tcp:a"], "CONNECT")],
 )
 def test_a_wrong_description_is_wrong_usage(arguments: list[str], place: str) -> None:
