@@ -77,6 +77,8 @@ class Connection(ReportingSocket):
     peer: str = ""
     #: Whether the protocol is made: the transport is then a turn of the loop away.
     has_protocol: bool = False
+    #: Whether its transport is that of the bytes of the socket: no TLS between.
+    is_plain: bool = True
     #: What is to be done to the transport when it comes: the server has ended its connections meanwhile.
     ending: Callable[[asyncio.BaseTransport], None] | None = None
 

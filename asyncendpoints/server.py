@@ -132,6 +132,7 @@ class Server(asyncio.AbstractServer):
             raise ValueError(f"drain is {drain}, expected 0 or more seconds")
         self._loop = asyncio.get_running_loop()
         self._bound = tuple(bound)
+        self._wrapped = frozenset(each for each in self._bound if not each.spec.is_plain())
         self._is_finite = all(hasattr(each.listener, "is_spent") for each in self._bound)
         self._factory = factory
         self._limits = limits
@@ -278,6 +279,8 @@ class Server(asyncio.AbstractServer):
                 return
             self._per_peer[connection.peer] += 1
         connection.setblocking(False)
+        if bound in self._wrapped:
+            connection.is_plain = False
         connection.on_end = self._ended
         self._connections.add(connection)
         task = self._loop.create_task(self._open(bound, connection, peer))
@@ -458,7 +461,7 @@ class Server(asyncio.AbstractServer):
         """Close every connection at once; what is buffered is lost."""
         self._end_clients(_abort)
         for connection in self._connections:
-            if connection.transport is not None:
+            if connection.transport is not None and not connection.is_plain:
                 # The TLS transport of asyncio does nothing in abort after two calls of close.
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
