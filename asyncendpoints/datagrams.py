@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from asyncendpoints.addresses import Address
 from asyncendpoints.attempt import Attempt
+from asyncendpoints.bound import BoundServer
 from asyncendpoints.connecting import UNSET, carry_out, client_spec, protocol_maker
 from asyncendpoints.errors import ListenError
 from asyncendpoints.grammar import with_article
@@ -138,23 +139,21 @@ class BoundDatagram:
     address: Address
 
 
-class DatagramServer(Generic[P]):
+class DatagramServer(BoundServer, Generic[P]):
     """The sockets that `asyncendpoints.listen_datagram` bound, each with a protocol of its own.
 
     Leaving ``async with`` closes it and waits for the end; on an exception, what is not sent yet is lost.
     """
 
+    _does = "receives on"
+
     def __init__(
         self, bound: Sequence[BoundDatagram], opened: Sequence[tuple[asyncio.DatagramTransport, P]]
     ) -> None:
-        self._endpoints = tuple(dict.fromkeys(each.spec for each in bound))
-        self._addresses = tuple(each.address for each in bound)
-        clients = (each.spec.client(each.address, each.acceptor) for each in bound)
-        self._clients = tuple(dict.fromkeys(each for each in clients if each is not None))
+        super().__init__((each.spec, each.acceptor, each.address) for each in bound)
         self._transports = tuple(transport for transport, _ in opened)
         self._protocols = tuple(protocol for _, protocol in opened)
         self._closed = False
-        self._loop = asyncio.get_running_loop()
         #: Set when the last transport has ended.
         self._ended: asyncio.Future[None] = self._loop.create_future()
         # A protocol can have closed its transport by now.
@@ -185,37 +184,6 @@ class DatagramServer(Generic[P]):
     def protocols(self) -> tuple[P, ...]:
         """The protocol of each socket, in the order of `addresses`."""
         return self._protocols
-
-    @property
-    def endpoints(self) -> tuple[ServerSpec, ...]:
-        """The specs that were bound."""
-        return self._endpoints
-
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        """The addresses received on, with the ports that the system gave."""
-        return self._addresses
-
-    @property
-    def client_endpoints(self) -> tuple[ClientSpec, ...]:
-        """Specs that reach this server; ``str()`` of one is what another process connects to."""
-        return self._clients
-
-    @property
-    def port(self) -> int:
-        """The first port received on.
-
-        Raises:
-            ValueError: The server has no port.
-        """
-        for address in self._addresses:
-            if address.port is not None:
-                return address.port
-        raise ValueError("this server receives on no port")
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Give the loop that the server runs on."""
-        return self._loop
 
     def is_serving(self) -> bool:
         """Tell whether datagrams are received: not after `close`, nor when every transport has ended."""

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from asyncendpoints.addresses import Address, unmapped
+from asyncendpoints.bound import BoundServer
 from asyncendpoints.errors import EndpointError, HandshakeError
 from asyncendpoints.listeners import Connection, tracked
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asyncendpoints.listeners import Acceptor, Listener
-    from asyncendpoints.specs import ClientSpec, ServerSpec
+    from asyncendpoints.specs import ServerSpec
 
 __all__ = ["Bound", "Limits", "Server", "Stats"]
 
@@ -113,7 +114,7 @@ class Bound:
     acceptor: Acceptor
 
 
-class Server(asyncio.AbstractServer):
+class Server(BoundServer, asyncio.AbstractServer):
     """A server that `asyncendpoints.listen` started.
 
     Leaving ``async with`` stops accepting, waits up to the ``drain`` seconds for connections to end by
@@ -130,7 +131,8 @@ class Server(asyncio.AbstractServer):
     ) -> None:
         if drain < 0:
             raise ValueError(f"drain is {drain}, expected 0 or more seconds")
-        self._loop = asyncio.get_running_loop()
+        # What the listeners say of themselves is asked before they are closed.
+        super().__init__((each.spec, each.acceptor, Address.of(each.listener)) for each in bound)
         self._bound = tuple(bound)
         self._wrapped = frozenset(each for each in self._bound if not each.spec.is_plain())
         self._is_finite = all(hasattr(each.listener, "is_spent") for each in self._bound)
@@ -157,14 +159,6 @@ class Server(asyncio.AbstractServer):
         # Connections start in the context of whoever called listen, not in that of the connection whose
         # end made room for them.
         self._context = copy_context()
-        self._specs = tuple(dict.fromkeys(each.spec for each in self._bound))
-        # What the listeners say of themselves is asked before they are closed.
-        self._addresses = tuple(Address.of(each.listener) for each in self._bound)
-        clients = (
-            each.spec.client(address, each.acceptor)
-            for each, address in zip(self._bound, self._addresses, strict=True)
-        )
-        self._clients = tuple(dict.fromkeys(each for each in clients if each is not None))
         self._update()
 
     # What it is
@@ -178,33 +172,6 @@ class Server(asyncio.AbstractServer):
         return tuple(each for each in listeners if isinstance(each, socket.socket))
 
     @property
-    def endpoints(self) -> tuple[ServerSpec, ...]:
-        """The specs that were bound."""
-        return self._specs
-
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        """The addresses listened on, with the ports that the system gave."""
-        return self._addresses
-
-    @property
-    def client_endpoints(self) -> tuple[ClientSpec, ...]:
-        """Specs that reach this server; ``str()`` of one is what another process connects to."""
-        return self._clients
-
-    @property
-    def port(self) -> int:
-        """The first port listened on.
-
-        Raises:
-            ValueError: The server listens on no port.
-        """
-        for address in self._addresses:
-            if address.port is not None:
-                return address.port
-        raise ValueError("this server listens on no port")
-
-    @property
     def stats(self) -> Stats:
         """The counters as they are now."""
         return Stats(
@@ -214,10 +181,6 @@ class Server(asyncio.AbstractServer):
             self._handshake_failed,
             self._accept_errors,
         )
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Give the loop that the server runs on."""
-        return self._loop
 
     def is_serving(self) -> bool:
         """Tell whether connections are accepted: not after `close`, nor between `pause` and `resume`."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asyncendpoints.attempt import Attempt
-from asyncendpoints.contexts import ClientTerms, client_context
+from asyncendpoints.contexts import client_context
 from asyncendpoints.errors import ConnectError, KeyFileError, ListenError
 from asyncendpoints.grammar import grammar
 from asyncendpoints.holders import port_holder
@@ -228,18 +228,7 @@ def _look_at_client_keys(findings: Findings, spec: TLSClient, now: datetime) -> 
         findings.add(WARNING, "verify=no: whoever answers is believed to be the server")
     with _warnings(findings):
         try:
-            client_context(
-                ClientTerms(
-                    verify=spec.verify and not spec.pin,
-                    trust_roots=spec.trust_roots,
-                    cert_key=spec.cert_key,
-                    private_key=spec.private_key,
-                    passphrase=spec.passphrase,
-                    alpn=spec.alpn or (),
-                    min_version=spec.min_version,
-                    ciphers=spec.ciphers,
-                )
-            )
+            client_context(spec.terms)
             if spec.cert_key is not None:
                 facts = read_facts(spec.cert_key)[0]
                 findings.certificates.append(facts)

@@ -197,9 +197,10 @@ class TLSClient(ClientSpec):
         except BrokenHandshakeError as failure:
             raise self._failed(attempt, failure.error) from failure.error
 
-    def _context(self, attempt: Attempt) -> ssl.SSLContext:
-        attempt.stage = "tls"
-        terms = ClientTerms(
+    @property
+    def terms(self) -> ClientTerms:
+        """What is offered to a server and demanded of it."""
+        return ClientTerms(
             verify=self.verify and not self.pin,
             trust_roots=self.trust_roots,
             cert_key=self.cert_key,
@@ -209,8 +210,11 @@ class TLSClient(ClientSpec):
             min_version=self.min_version,
             ciphers=self.ciphers,
         )
+
+    def _context(self, attempt: Attempt) -> ssl.SSLContext:
+        attempt.stage = "tls"
         try:
-            return client_context(terms)
+            return client_context(self.terms)
         except KeyFileError as error:
             raise attempt.error(str(error)) from error
 
