@@ -13,6 +13,9 @@ def main() -> None:
         from asyncendpoints.cli.program import (
             program,  # the library itself needs neither click nor rich
         )
+
+        # A command is imported when it runs.
+        program(prog_name="asyncendpoints")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in ("click", "rich"):
@@ -21,7 +24,6 @@ def main() -> None:
             f"the command line of asyncendpoints needs {package}, which is not installed; "
             "this installs it: pip install 'asyncendpoints[cli]'"
         )
-    program(prog_name="asyncendpoints")
 
 
 if __name__ == "__main__":

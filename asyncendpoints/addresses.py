@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-__all__ = ["Address", "is_ipv4", "to_ascii", "unmapped"]
+__all__ = ["Address", "host_and_port", "is_ipv4", "to_ascii", "unmapped"]
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
@@ -54,7 +54,15 @@ class Address:
     def __str__(self) -> str:
         if self.port is None:
             return self.host or "unnamed socket"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Write a host and a port as one text, an IPv6 address in brackets.
+
+    Source: RFC 3986, section 3.2.
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_ipv4(host: str) -> bool:

@@ -13,22 +13,33 @@ from asyncendpoints.errors import (
     ConnectError,
     ConnectRefusedError,
     ConnectTimeoutError,
+    DNSError,
     ResolveError,
 )
+from asyncendpoints.listeners import tracked
 from asyncendpoints.names import is_literal, literal, lookup
 from asyncendpoints.race import Dial, interleave, race
+from asyncendpoints.resolving import (
+    Candidates,
+    check_resolver,
+    default_resolver,
+    late_of,
+    look_up,
+)
 from asyncendpoints.transports import adopt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from asyncendpoints.addresses import Address
+    from asyncendpoints.dns.resolver import Resolver
+    from asyncendpoints.listeners import Connection
     from asyncendpoints.specs import ClientSpec
 
     #: Gives the addresses of a name for a port and a family, in order of preference; OSError if it cannot.
     Lookup = Callable[[str, int, int], Awaitable[Sequence[Address]]]
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "all_of"]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -43,9 +54,23 @@ class Attempt:
         deadline: Loop time at which the connect gives up, or None. The attempt only carries it.
         on_event: Hears of each step. What it raises goes to the exception handler of the loop.
         lookup: Finds the addresses of host names.
+        resolver: The DNS resolver that does it in its place, or None for that of the context, if it has one.
+        follow: Keep the socket of the connection in ``socket``.
+        draw: Gives a number from 0 to another one, both included: the choice among equal targets.
     """
 
-    __slots__ = ("_lookup", "deadline", "emit", "endpoint", "failures", "stage")
+    __slots__ = (
+        "_follow",
+        "_lookup",
+        "deadline",
+        "draw",
+        "emit",
+        "endpoint",
+        "failures",
+        "resolver",
+        "socket",
+        "stage",
+    )
 
     def __init__(
         self,
@@ -53,7 +78,12 @@ class Attempt:
         deadline: float | None = None,
         on_event: Callable[[events.Event], None] | None = None,
         lookup: Lookup = lookup,
+        resolver: Resolver | None = None,
+        *,
+        follow: bool = False,
+        draw: Callable[[int], int] | None = None,
     ) -> None:
+        check_resolver(resolver)
         #: The outermost spec.
         self.endpoint = endpoint
         #: Loop time at which the connect gives up, or None.
@@ -65,9 +95,18 @@ class Attempt:
         #: Hears of each step and never raises; None if nobody wants to know.
         self.emit = _guarded(on_event) if on_event else None
         self._lookup = lookup
+        #: The DNS resolver that names are looked up with, or None for the system.
+        self.resolver = default_resolver.get() if resolver is None else resolver
+        self._follow = follow
+        #: The source of chance: gives a number from 0 to another one, both included.
+        self.draw = draw or _draw
+        #: The socket that the connection rests on, which reports its end, if somebody wants to follow that.
+        self.socket: Connection | None = None
 
-    async def addresses(self, host: str, port: int, family: str = "any") -> list[Address]:
+    async def addresses(self, host: str, port: int, family: str = "any") -> Candidates:
         """Give the addresses of a host in the order in which they are to be tried, one or more.
+
+        With a DNS resolver those of one family can be missing, and come while `race` tries the others.
 
         Args:
             host: A name or an address literal.
@@ -79,20 +118,35 @@ class Attempt:
         """
         self.stage = "resolve"
         if is_literal(host):
-            return [self._literal(host, port, family)]
+            return Candidates([self._literal(host, port, family)])
         self._tell(events.LookupStarted, host)
         try:
-            ordered = interleave(await self._lookup(host, port, _FAMILIES[family]))
+            found = await self._found(host, port, _FAMILIES[family])
+            ordered = Candidates(interleave(found), late_of(found))
             if not ordered:
                 raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
         except OSError as error:
             self._tell(events.LookupFailed, host, error)
             # A lookup that lacks descriptors, threads or memory fails with another number than EAI_.
             code = error.errno if isinstance(error, socket.gaierror) else socket.EAI_SYSTEM
-            problem = f"cannot look up {host!r}: {(error.strerror or str(error)).lower()}"
+            reason = (
+                error.reason
+                if isinstance(error, DNSError)
+                else (error.strerror or str(error)).lower()
+            )
+            problem = f"cannot look up {host!r}: {reason}"
             raise self.error(problem, ResolveError, code) from error
         self._tell(events.LookupFinished, host, tuple(ordered))
         return ordered
+
+    def _found(self, host: str, port: int, family: int) -> Awaitable[Sequence[Address]]:
+        if self.resolver is None:
+            return self._lookup(host, port, family)
+        return look_up(self.resolver, host, port, family, self.deadline, self.emit)
+
+    async def all_addresses(self, host: str, port: int, family: str = "any") -> list[Address]:
+        """Give the addresses of a host as `addresses` does, but wait for all of them."""
+        return await all_of(await self.addresses(host, port, family))
 
     def _tell(self, event: Callable[..., events.Event], *values: object) -> None:
         if self.emit:
@@ -131,7 +185,7 @@ class Attempt:
         sources: dict[int, tuple[Any, ...]] = {}
         if local != (None, 0):
             sources = await self._sources(*local)
-            addresses = [each for each in addresses if each.family in sources]
+            addresses = [each for each in await all_of(addresses) if each.family in sources]
         self.stage = "connect"
         if not addresses:
             problem = f"no address of the host can be reached from {local[0]}"
@@ -143,6 +197,7 @@ class Attempt:
             lambda address: dialler(address, sources.get(address.family)),
             self.failures,
             self.emit,
+            late_of(addresses),
         )
         if winner is None:
             raise self.all_failed(self.failures[start:])
@@ -152,7 +207,7 @@ class Attempt:
         """Give the address to connect from for each family that has one."""
         if host is None:
             return {socket.AF_INET: ("0.0.0.0", port), socket.AF_INET6: ("::", port, 0, 0)}  # noqa: S104
-        found = await self.addresses(host, port)
+        found = await self.all_addresses(host, port)
         return {each.family: each.sockaddr for each in reversed(found)}
 
     def all_failed(self, failures: list[AttemptFailure]) -> ConnectError:
@@ -180,7 +235,19 @@ class Attempt:
         self, sock: socket.socket, factory: Callable[[], P]
     ) -> tuple[asyncio.Transport, P]:
         """Make the protocol and give it a transport over a connected socket."""
-        return await adopt(sock, factory)
+        return await adopt(self.followed(sock), factory)
+
+    def followed(self, sock: socket.socket) -> socket.socket:
+        """Give the socket that a transport is to be made of in place of one that is connected.
+
+        A kind that makes its transport without `adopt` calls this before, so that a `ClientService` knows
+        when the connection has ended.
+        """
+        if not self._follow:
+            return sock
+        self.socket = tracked(sock)
+        self.socket.setblocking(False)
+        return self.socket
 
     async def open(
         self, nested: ClientSpec, factory: Callable[[], P]
@@ -202,6 +269,18 @@ class Attempt:
     ) -> ConnectError:
         """Make the error of this connect, at the stage where it is."""
         return cls(self.endpoint, self.stage, problem, self.failures, errno)
+
+
+async def all_of(addresses: Sequence[Address]) -> list[Address]:
+    """Wait for the addresses that are still to come."""
+    late = late_of(addresses)
+    return interleave(addresses if late is None else [*addresses, *await late])
+
+
+def _draw(most: int) -> int:
+    import random  # slow to import, and hardly ever needed
+
+    return random.randrange(most + 1)  # noqa: S311 - no secret
 
 
 def _guarded(on_event: Callable[[events.Event], None]) -> Callable[[events.Event], None]:

@@ -7,12 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncendpoints.attempt import Attempt
-from asyncendpoints.grammar import grammar
-from asyncendpoints.specs import ClientSpec, parse_client
+from asyncendpoints.grammar import grammar, with_article
+from asyncendpoints.specs import ClientSpec, DatagramClientSpec, parse_client
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
+    from asyncendpoints.addresses import Address
+    from asyncendpoints.dns.resolver import Resolver
     from asyncendpoints.events import Event
     from asyncendpoints.specs import Spec
 
@@ -22,8 +25,10 @@ __all__ = [
     "carry_out",
     "client_spec",
     "connect",
+    "connect_socket",
     "open_connection",
     "protocol_maker",
+    "resolve",
     "within",
 ]
 
@@ -48,6 +53,7 @@ async def connect(
     protocol_factory: Callable[[], P] | P,
     *,
     timeout: float | None = UNSET,
+    resolver: Resolver | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> tuple[asyncio.Transport, P]:
     """Connect to an endpoint.
@@ -58,6 +64,8 @@ async def connect(
             unchanged. Or a protocol, used once.
         timeout: Seconds for all stages together: lookup, connect, proxies and TLS. None for no limit. As a
             rule what the endpoint says, which is 30 unless its text gives another.
+        resolver: The DNS resolver that finds the addresses of host names, in place of that of `use_resolver`
+            or of the system.
         on_event: Called with a frozen value of `asyncendpoints.events` at each step.
 
     Returns:
@@ -70,7 +78,7 @@ async def connect(
     """
     spec = client_spec(endpoint)
     factory = protocol_maker(protocol_factory)
-    attempt = Attempt(spec, on_event=on_event)
+    attempt = Attempt(spec, on_event=on_event, resolver=resolver)
     return await carry_out(attempt, partial(spec.open, attempt, factory), timeout)
 
 
@@ -120,6 +128,7 @@ async def open_connection(
     *,
     limit: int = 65536,
     timeout: float | None = UNSET,
+    resolver: Resolver | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to an endpoint and give its streams, as ``asyncio.open_connection`` does.
@@ -128,13 +137,77 @@ async def open_connection(
         endpoint: As for `connect`, and so are the other arguments and the errors.
         limit: Size of the reader's buffer, in bytes.
         timeout: As for `connect`.
+        resolver: As for `connect`.
         on_event: As for `connect`.
     """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport, _ = await connect(endpoint, protocol, timeout=timeout, on_event=on_event)
+    transport, _ = await connect(
+        endpoint, protocol, timeout=timeout, resolver=resolver, on_event=on_event
+    )
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def connect_socket(
+    endpoint: str | ClientSpec,
+    *,
+    timeout: float | None = UNSET,
+    resolver: Resolver | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> socket.socket:
+    """Connect to an endpoint and give the socket, for a library that takes one.
+
+    Args:
+        endpoint: As for `connect`, and so are the other arguments; its bytes are to be those of a socket.
+        timeout: As for `connect`.
+        resolver: As for `connect`.
+        on_event: As for `connect`.
+
+    Returns:
+        A connected, non-blocking socket, which belongs to the caller.
+
+    Raises:
+        DescriptionError: The text is no description of a client.
+        ConnectError: The connection did not come about, or is more than a socket, as TLS is: `tunnel` makes a
+            port of it.
+    """
+    spec = client_spec(endpoint)
+    attempt = Attempt(spec, on_event=on_event, resolver=resolver)
+    if not (spec.is_plain() or isinstance(spec, DatagramClientSpec)):
+        kind = with_article(spec.names[0].text)
+        raise attempt.error(
+            f"the connection of {kind} client is more than a socket; tunnel() opens a port that leads there"
+        )
+    return await carry_out(attempt, partial(spec.open_socket, attempt), timeout)
+
+
+async def resolve(
+    endpoint: str | ClientSpec,
+    *,
+    timeout: float | None = UNSET,
+    resolver: Resolver | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> list[Address]:
+    """Look up where an endpoint is: the addresses that `connect` would try, in its order.
+
+    Args:
+        endpoint: As for `connect`, and so are the other arguments.
+        timeout: Seconds for the lookup; else as for `connect`.
+        resolver: As for `connect`.
+        on_event: As for `connect`.
+
+    Returns:
+        One address or more.
+
+    Raises:
+        DescriptionError: The text is no description of a client.
+        ResolveError: The host has no address, or the lookup failed.
+        ConnectError: The kind has no addresses, as ``memory:`` has none.
+    """
+    spec = client_spec(endpoint)
+    attempt = Attempt(spec, on_event=on_event, resolver=resolver)
+    return await carry_out(attempt, partial(spec.addresses, attempt), timeout)
 
 
 def client_spec(endpoint: str | ClientSpec) -> ClientSpec:

@@ -15,17 +15,15 @@ from asyncendpoints.addresses import Address
 from asyncendpoints.attempt import Attempt
 from asyncendpoints.bound import BoundServer
 from asyncendpoints.connecting import UNSET, carry_out, client_spec, protocol_maker
-from asyncendpoints.errors import ListenError
-from asyncendpoints.grammar import with_article
 from asyncendpoints.listeners import ReportingSocket
 from asyncendpoints.listening import Starting, server_specs
-from asyncendpoints.specs import DatagramClientSpec, DatagramServerSpec
 from asyncendpoints.transports import make_protocol, release
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Sequence
 
+    from asyncendpoints.dns.resolver import Resolver
     from asyncendpoints.events import Event
     from asyncendpoints.listeners import Acceptor
     from asyncendpoints.specs import ClientSpec, ServerSpec
@@ -49,6 +47,7 @@ async def connect_datagram(
     protocol_factory: Callable[[], P] | P,
     *,
     timeout: float | None = UNSET,
+    resolver: Resolver | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> tuple[asyncio.DatagramTransport, P]:
     """Open a datagram endpoint whose datagrams go to one peer and come from it.
@@ -62,6 +61,8 @@ async def connect_datagram(
             protocol, used once.
         timeout: Seconds for the lookup of the host, None for no limit. As a rule what the endpoint says,
             which is 30 unless its text gives another.
+        resolver: The DNS resolver that finds the addresses of host names, in place of that of `use_resolver`
+            or of the system.
         on_event: Called with a frozen value of `asyncendpoints.events` at each step.
 
     Returns:
@@ -74,15 +75,12 @@ async def connect_datagram(
     """
     spec = client_spec(endpoint)
     factory = protocol_maker(protocol_factory)
-    attempt = Attempt(spec, on_event=on_event)
-    if not isinstance(spec, DatagramClientSpec):
-        kind = with_article(spec.names[0].text)
-        raise attempt.error(f"{kind} client has a stream and no datagrams; connect() opens it")
+    attempt = Attempt(spec, on_event=on_event, resolver=resolver)
     return await carry_out(attempt, partial(_open, spec, attempt, factory), timeout)
 
 
 async def _open(
-    spec: DatagramClientSpec, attempt: Attempt, factory: Callable[[], P]
+    spec: ClientSpec, attempt: Attempt, factory: Callable[[], P]
 ) -> tuple[asyncio.DatagramTransport, P]:
     sock = await spec.open_datagram_socket(attempt)
     try:
@@ -290,10 +288,6 @@ def _bind_all(specs: list[ServerSpec]) -> list[BoundDatagram]:
     try:
         for spec in specs:
             chosen = spec.beside([each for each in specs if each is not spec])
-            if not isinstance(chosen, DatagramServerSpec):
-                kind = with_article(spec.names[0].text)
-                problem = f"{kind} server has connections and no datagrams"
-                raise ListenError(spec, problem, "listen() serves it")
             acceptor = spec.acceptor()
             sockets = map(_reporting, chosen.bind_datagram())
             bound += [BoundDatagram(spec, acceptor, sock, Address.of(sock)) for sock in sockets]

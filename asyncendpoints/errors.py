@@ -10,13 +10,30 @@ The tree::
     │   ├── ConnectPermissionError (PermissionError)
     │   ├── ConnectRefusedError (ConnectionRefusedError)
     │   ├── ConnectTimeoutError (TimeoutError)
+    │   ├── ProxyError                        a proxy that opened no tunnel
     │   ├── ResolveError (socket.gaierror)
+    │   │   └── NotOfferedError               the domain says that it does not offer the service
     │   └── TLSError (ssl.SSLError)
     │       └── CertificateError (ssl.SSLCertVerificationError)
     ├── ListenError (OSError)                 an endpoint that cannot be listened on
     │   ├── AddressInUseError
     │   └── ListenPermissionError (PermissionError)
     ├── KeyFileError (ValueError)             a file of keys or certificates that cannot be used
+    ├── DomainNameError (ValueError)          a text that is no domain name
+    ├── RecordError (ValueError)              a value that is no record data of its type
+    ├── RouteError (ValueError)               a function that cannot answer for a name
+    ├── DNSError (socket.gaierror)            a lookup without a result
+    │   ├── NXDomainError                     the name does not exist
+    │   ├── NoDataError                       the name has no such records
+    │   │   └── ServiceNotOfferedError        the domain says that it does not offer the service
+    │   ├── ServFailError                     nobody could find out
+    │   ├── DNSRefusedError                   the server does not answer this question
+    │   └── DNSTimeoutError (TimeoutError)    no answer in time
+    ├── WireError (ValueError)                bytes that are no DNS message
+    ├── ProxyHeaderError (ValueError)         bytes that are no header of the PROXY protocol
+    ├── ProxyReplyError (ValueError)          an answer of a proxy that opens no tunnel
+    ├── ZoneError (ValueError)                a zone that cannot be served
+    ├── ServiceStoppedError (ConnectionAbortedError)   a connection that a stopped service will not make
     └── HandshakeError                        a client that a server could not accept
 
 Each leaf also inherits the exception that a caller of plain asyncio already catches. The values are
@@ -29,7 +46,7 @@ import errno
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from socket import gaierror
+from socket import EAI_AGAIN, EAI_FAIL, EAI_NONAME, gaierror
 from ssl import SSLCertVerificationError, SSLError
 from typing import TYPE_CHECKING, Self
 from unicodedata import combining, east_asian_width
@@ -49,15 +66,32 @@ __all__ = [
     "ConnectPermissionError",
     "ConnectRefusedError",
     "ConnectTimeoutError",
+    "DNSError",
+    "DNSRefusedError",
+    "DNSTimeoutError",
     "DescriptionError",
+    "DomainNameError",
     "EndpointError",
     "HandshakeError",
     "KeyFileError",
     "ListenError",
     "ListenPermissionError",
+    "NXDomainError",
+    "NoDataError",
+    "NotOfferedError",
+    "ProxyError",
+    "ProxyHeaderError",
+    "ProxyReplyError",
+    "RecordError",
     "ResolveError",
+    "RouteError",
+    "ServFailError",
+    "ServiceNotOfferedError",
+    "ServiceStoppedError",
     "SpecError",
     "TLSError",
+    "WireError",
+    "ZoneError",
     "is_secret",
     "mask",
     "may_hide",
@@ -151,7 +185,8 @@ class ConnectError(EndpointError, OSError):
 
     Attributes:
         endpoint: The spec that was connected to.
-        stage: Where it stopped: ``"resolve"``, ``"connect"``, ``"proxy"`` or ``"tls"``.
+        stage: Where it stopped: ``"resolve"``, ``"connect"``, ``"proxy"``, ``"tls"``, or ``"prepare"`` with a
+            `ClientService`.
         attempts: Every address that failed, in the order in which they failed.
         problem: What happened.
         errno: The error number that all attempts agree on, or None.
@@ -211,8 +246,30 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
     """The time given to a connect ran out; ``stage`` says where."""
 
 
+class ProxyError(ConnectError):
+    """A proxy that opened no tunnel.
+
+    Attributes:
+        code: The reply code of SOCKS5 or the status of HTTP; None if the proxy gave none.
+
+    Where one says the same as an error number of the system, ``errno`` is that number.
+    """
+
+    code: int | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return *super().__reduce__(), {"code": self.code}
+
+
 class ResolveError(ConnectError, gaierror):
     """The host name has no address, or the lookup failed; ``errno`` is an ``EAI_`` number."""
+
+
+class NotOfferedError(ResolveError):
+    """The domain says that it does not offer the service.
+
+    Source: RFC 2782, page 4, "Target".
+    """
 
 
 class TLSError(ConnectError, SSLError):
@@ -221,6 +278,24 @@ class TLSError(ConnectError, SSLError):
 
 class CertificateError(TLSError, SSLCertVerificationError):
     """The certificate of the peer is not the one that was wanted."""
+
+
+class ServiceStoppedError(EndpointError, ConnectionAbortedError):
+    """A `ClientService` is stopped, and will make no connection.
+
+    Attributes:
+        endpoint: The spec that it connected to.
+    """
+
+    def __init__(self, endpoint: ClientSpec) -> None:
+        super().__init__(endpoint)
+        self.endpoint = endpoint
+
+    def __str__(self) -> str:
+        return f"{self.endpoint.display()}: the service is stopped"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class ListenError(EndpointError, OSError):
@@ -288,6 +363,209 @@ class KeyFileError(EndpointError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}"
+
+
+class DomainNameError(EndpointError, ValueError):
+    """A text that is no domain name.
+
+    Attributes:
+        text: The text.
+        problem: What is wrong with it and what would be right.
+    """
+
+    def __init__(self, text: str, problem: str) -> None:
+        super().__init__(text, problem)
+        self.text = text
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{shorten(self.text)}: {self.problem}"
+
+
+class RecordError(EndpointError, ValueError):
+    """A value that is no record data of its type.
+
+    Attributes:
+        value: What was given.
+        type: The record type in text, such as ``"A"``.
+        problem: What is wrong and what would be right.
+    """
+
+    def __init__(self, value: object, type: str, problem: str) -> None:  # noqa: A002 - the field's term
+        super().__init__(value, type, problem)
+        self.value = value
+        self.type = type
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{shorten(str(self.value))}: {self.problem}"
+
+
+class RouteError(EndpointError, ValueError):
+    """A function that cannot answer for a name or a pattern of names.
+
+    Attributes:
+        text: The name or the pattern.
+        problem: What is wrong and what would be right.
+    """
+
+    def __init__(self, text: str, problem: str) -> None:
+        super().__init__(text, problem)
+        self.text = text
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.problem}"
+
+
+class DNSError(EndpointError, gaierror):
+    """A lookup without a result.
+
+    Attributes:
+        name: What was looked up, as text.
+        type: The record type, such as ``"A"``.
+        problem: What happened.
+        rcode: The response code, 0 to 4095, or None if there was no answer.
+        ede: The extended error that came with it, a pair of a number and a text, or None.
+        errno: The ``EAI_`` number that ``getaddrinfo`` would have given.
+    """
+
+    #: The ``EAI_`` number of this class.
+    number = EAI_FAIL
+
+    def __init__(
+        self,
+        name: str,
+        type: str,  # noqa: A002 - the field's term
+        problem: str,
+        rcode: int | None = None,
+        ede: tuple[int, str] | None = None,
+    ) -> None:
+        super().__init__(self.number, problem)
+        self.name = name
+        self.type = type
+        self.problem = problem
+        self.rcode = rcode
+        self.ede = ede
+
+    @property
+    def reason(self) -> str:
+        """What happened, and what the extended error says more: at most 80 characters, safe to show."""
+        text = "" if self.ede is None else _printable(self.ede[1][:81])
+        text = text if len(text) <= 80 else f"{text[:79]}…"
+        return self.problem if not text or text in self.problem else f"{self.problem} ({text})"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.type}: {self.reason}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.name, self.type, self.problem, self.rcode, self.ede)
+
+
+class NXDomainError(DNSError):
+    """The name does not exist."""
+
+    number = EAI_NONAME
+
+
+class NoDataError(DNSError):
+    """The name exists, and has no records of that type."""
+
+    number = EAI_NONAME
+
+
+class ServiceNotOfferedError(NoDataError):
+    """The domain says that it does not offer this service."""
+
+
+class ServFailError(DNSError):
+    """Nobody could find out."""
+
+    number = EAI_AGAIN
+
+
+class DNSRefusedError(DNSError):
+    """The server does not answer this question."""
+
+
+class DNSTimeoutError(DNSError, TimeoutError):
+    """There was no answer in time."""
+
+    number = EAI_AGAIN
+
+
+class WireError(EndpointError, ValueError):
+    """Bytes that are no DNS message.
+
+    Attributes:
+        size: How many bytes there are.
+        problem: What is wrong with them, and at which byte.
+    """
+
+    def __init__(self, size: int, problem: str) -> None:
+        super().__init__(size, problem)
+        self.size = size
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"DNS message of {self.size} bytes: {self.problem}"
+
+
+class ProxyReplyError(EndpointError, ValueError):
+    """An answer of a proxy that opens no tunnel; the cause of a `ProxyError`.
+
+    Attributes:
+        problem: What is wrong: what the proxy does, without a subject; with a code, what that means.
+        code: The reply code of SOCKS5 or the status of HTTP, or None.
+        errno: The error number that says the same, or None.
+    """
+
+    def __init__(self, problem: str, code: int | None = None, errno: int | None = None) -> None:
+        super().__init__(problem, code, errno)
+        self.problem = problem
+        self.code = code
+        self.errno = errno
+
+    def __str__(self) -> str:
+        return f"the proxy {self.problem}" if self.code is None else self.problem
+
+
+class ProxyHeaderError(EndpointError, ValueError):
+    """Bytes that are no header of the PROXY protocol, or values that no such header has.
+
+    Attributes:
+        problem: What is wrong with them.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"PROXY header: {self.problem}"
+
+
+class ZoneError(EndpointError, ValueError):
+    """A zone that cannot be served.
+
+    Attributes:
+        path: The file, which may be one that another includes; ``"<text>"`` or ``"<dict>"`` without one.
+        line: Where in it, from 1; 0 where the zone as a whole is wrong.
+        problem: What is wrong.
+    """
+
+    def __init__(self, path: str, line: int, problem: str) -> None:
+        super().__init__(path, line, problem)
+        self.path = path
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{place}: {self.problem}"
 
 
 _CONNECT_ERRORS: dict[int | None, type[ConnectError]] = {

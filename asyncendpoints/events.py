@@ -23,6 +23,12 @@ __all__ = [
     "LookupFailed",
     "LookupFinished",
     "LookupStarted",
+    "ProxyFailed",
+    "ProxyFinished",
+    "ProxyStarted",
+    "QueryFinished",
+    "QueryStarted",
+    "TargetChosen",
 ]
 
 
@@ -57,6 +63,39 @@ class LookupFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class QueryStarted(Event):
+    """A question of a lookup goes to a DNS resolver."""
+
+    #: As text, without a final dot.
+    name: str
+    #: As text, such as ``"AAAA"``.
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFinished(Event):
+    """The answer to a question of a lookup is there, or there is none."""
+
+    name: str
+    type: str
+    #: The data of the records, as text.
+    records: tuple[str, ...]
+    #: Why there are no records, or None.
+    error: OSError | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChosen(Event):
+    """A target of a service is tried: the first of all, or the next one after a failure."""
+
+    host: str
+    port: int
+    #: Of its record, 0 to 65535; None for the domain itself, which stands in where there are no records.
+    priority: int | None
+    weight: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptStarted(Event):
     """A connection to one address has been begun."""
 
@@ -83,6 +122,33 @@ class Connected(Event):
     """An address answered; the others are given up."""
 
     address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyStarted(Event):
+    """A proxy was reached, and is asked for a tunnel."""
+
+    #: The host and port of the proxy, or the endpoint in its place, without secrets.
+    proxy: str
+    #: The host and port that the tunnel is to lead to.
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyFinished(Event):
+    """The tunnel is open."""
+
+    proxy: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyFailed(Event):
+    """The proxy opened no tunnel."""
+
+    proxy: str
+    target: str
+    error: OSError
 
 
 @dataclass(frozen=True, slots=True)

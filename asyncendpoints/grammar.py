@@ -116,9 +116,9 @@ class Field:
             read_inner: Reads it if it is a description.
         """
         if isinstance(self.type, Inner):
-            spec = read_inner(text, self.type.role)
-            self.type.check(spec)
-            return spec
+            inner = self.type.read(text, read_inner)
+            self.type.check(inner)
+            return inner
         if self.optional and self.default is not None and text.lower() == "none":
             return None
         value = self.type.parse(text)
@@ -172,6 +172,10 @@ class Inner:
         self.role = role
         self.rest = rest
         self.expected = f"the description of a {role} in brackets"
+
+    def read(self, text: str, read_inner: ReadInner) -> Any:
+        """Turn text into a value; DescriptionError if it is none."""
+        return read_inner(text, self.role)
 
     def format(self, value: Spec, *, masked: bool = False) -> str:
         return value.display() if masked else str(value)
@@ -546,7 +550,7 @@ def grammar(cls: type[Spec]) -> Grammar:
 
 def with_article(word: str) -> str:
     """Put the indefinite article in front of a word, as it is spoken."""
-    return f"an {word}" if word[0] in "aeio" or word in {"fd", "ssl"} else f"a {word}"
+    return f"an {word}" if word[0] in "aeio" or word in {"fd", "srv", "ssl"} else f"a {word}"
 
 
 def _count(number: int, noun: str) -> str:

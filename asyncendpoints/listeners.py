@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from asyncendpoints.addresses import Address
 from asyncendpoints.transports import adopt
 
 if TYPE_CHECKING:
@@ -15,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Acceptor",
     "Connection",
+    "CrowdedError",
     "Listener",
     "ListeningSocket",
     "PlainAcceptor",
     "ReportingSocket",
+    "peer_address",
     "tracked",
 ]
 
@@ -81,6 +85,30 @@ class Connection(ReportingSocket):
     is_plain: bool = True
     #: What is to be done to the transport when it comes: the server has ended its connections meanwhile.
     ending: Callable[[asyncio.BaseTransport], None] | None = None
+    #: Hears who the client is when a proxy has told it; `CrowdedError` if there is no room for it.
+    on_told: Callable[[Connection, Any], None] | None = None
+    #: The addresses of the client and of what it connected to, where a proxy has told them.
+    _told: tuple[Any, Any] | None = None
+
+    def tell(self, peername: Any, sockname: Any) -> None:
+        """Give these addresses from here on in place of the socket's own, which are those of a proxy.
+
+        Raises:
+            CrowdedError: The server has enough connections of this client, and has reset this one.
+        """
+        self._told = peername, sockname
+        if self.on_told is not None:
+            self.on_told(self, peername)
+
+    def getpeername(self) -> Any:
+        return super().getpeername() if self._told is None else self._told[0]
+
+    def getsockname(self) -> Any:
+        return super().getsockname() if self._told is None else self._told[1]
+
+
+class CrowdedError(Exception):
+    """The client that a proxy told has as many connections as it may have."""
 
 
 class Listener(Protocol):
@@ -138,8 +166,20 @@ def tracked(sock: socket.socket) -> Connection:
     return Connection(family, kind, proto, fileno=sock.detach())
 
 
+def peer_address(sock: socket.socket) -> Address:
+    """Give the address of a client, which may have gone meanwhile."""
+    peer: Any = ""
+    with suppress(OSError):
+        peer = sock.getpeername()
+    return Address(sock.family, peer)
+
+
 class Acceptor(Protocol):
-    """What turns accepted sockets into transports; made once for each listen."""
+    """What turns accepted sockets into transports; made once for each listen.
+
+    One that learns who the client is only from a proxy has ``tells_peer``, a true value, and calls
+    `Connection.tell`: the limit of connections per peer is then that of the client.
+    """
 
     def accept(
         self, sock: socket.socket, factory: Callable[[], P], timeout: float

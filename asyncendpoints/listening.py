@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 from asyncendpoints.errors import ListenError
 from asyncendpoints.server import Bound, Limits, Server
@@ -45,9 +45,19 @@ class Starting(ABC, Generic[C]):
         if not self._is_started:
             warnings.warn(f"{self!r} was never awaited or entered", RuntimeWarning, stacklevel=2)
 
+    if not TYPE_CHECKING:  # pragma: no branch - else every name would be there
+
+        def __getattr__(self, name: str) -> NoReturn:
+            problem = "await it, or use async with, for the server"
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; {problem}")
+
     def __await__(self) -> Generator[Any, None, C]:
         self._is_started = True
         return self._start().__await__()
+
+    def close(self) -> None:
+        """Start nothing after all."""
+        self._is_started = True
 
     async def __aenter__(self) -> C:
         self._server = await self
@@ -229,8 +239,11 @@ def _close(bound: list[Bound]) -> None:
         each.listener.close()
 
 
-def server_specs(endpoints: str | ServerSpec | Iterable[str | ServerSpec]) -> list[ServerSpec]:
-    """Give the specs of one endpoint to listen on or several.
+def server_specs(
+    endpoints: str | ServerSpec | Iterable[str | ServerSpec],
+    parse: Callable[[str], ServerSpec] = parse_server,
+) -> list[ServerSpec]:
+    """Give the specs of one endpoint to listen on or several, of which texts are read by ``parse``.
 
     Raises:
         DescriptionError: A text is no description of a server.
@@ -242,7 +255,7 @@ def server_specs(endpoints: str | ServerSpec | Iterable[str | ServerSpec]) -> li
     listed = list(endpoints)
     if not listed:
         raise ValueError("no endpoint to listen on was given")
-    specs = [parse_server(each) if isinstance(each, str) else each for each in listed]
+    specs = [parse(each) if isinstance(each, str) else each for each in listed]
     for spec in specs:
         if not isinstance(spec, ServerSpec):
             raise TypeError(

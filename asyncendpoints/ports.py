@@ -18,7 +18,7 @@ from asyncendpoints.specs import ServerSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Opener", "PortServer", "bind_port", "reachable_host"]
+__all__ = ["Opener", "PortServer", "bind_port", "reachable_host", "until_free"]
 
 T = TypeVar("T")
 S = TypeVar("S", bound=socket.socket)
@@ -32,14 +32,24 @@ _HINTS = {
     errno.EADDRNOTAVAIL: "no interface of this machine has the address",
 }
 
+#: The port that the resolver of the machine itself has, as a rule.
+_DNS_PORT = 53
+#: Such resolvers, by the name of their process, and what makes them leave other addresses alone.
+_FREED_BY = {
+    "systemd-resolve": "DNSStubListener=no in resolved.conf makes it give the port up",
+    "dnsmasq": "bind-interfaces in dnsmasq.conf makes it leave addresses free, port=0 all of them",
+    "unbound": "'interface' in unbound.conf says which addresses it takes",
+    "named": "'listen-on' in named.conf says which addresses it takes",
+}
+
 
 class PortServer(ServerSpec):
     """The base of servers that have a port, which have these fields."""
 
     __slots__ = ()
 
-    #: ``"tcp"`` or ``"udp"``: whose port it is.
-    protocol: ClassVar[str]
+    #: Of ``"tcp"`` and ``"udp"`` those whose port it is.
+    protocols: ClassVar[frozenset[str]]
 
     if TYPE_CHECKING:
 
@@ -58,7 +68,8 @@ class PortServer(ServerSpec):
             return self
         taken = any(
             isinstance(other, PortServer)
-            and (other.protocol, other.port) == (self.protocol, self.port)
+            and other.port == self.port
+            and not self.protocols.isdisjoint(other.protocols)
             and other.interface is not None
             and is_ipv4(other.interface)
             for other in others
@@ -139,14 +150,20 @@ def _bind_both(spec: ServerSpec, opener: Opener[S], port: int) -> list[S]:
         # Where neither can be found out, as without descriptors, the error of IPv4 says why.
         for family in families or [socket.AF_INET]
     ]
-    return _until_free(
-        lambda: _bind_all(spec, opener, wildcards, v6only=True), draws=1 if port else _DRAWS
-    )
+    return until_free(port, lambda: _bind_all(spec, opener, wildcards, v6only=True))
 
 
-def _until_free(bind: Callable[[], T], draws: int) -> T:
-    """Bind again when the number that the first family was given is taken in the second."""
-    for _ in range(draws - 1):
+def until_free(port: int, bind: Callable[[], T]) -> T:
+    """Bind more than one socket to a port, again if it is 0 and the number that the first got is taken.
+
+    Args:
+        port: What the user gave, 0 to 65535.
+        bind: Binds them, all or none.
+
+    Raises:
+        ListenError: The number is taken, or 20 numbers were.
+    """
+    for _ in range(0 if port else _DRAWS - 1):
         with suppress(AddressInUseError):
             return bind()
     return bind()
@@ -202,11 +219,27 @@ def _listen_error(spec: ServerSpec, protocol: str, address: Address, error: OSEr
     problem = f"cannot listen on {address}: {reason}"
     if error.errno != errno.EADDRINUSE:
         hint = _HINTS.get(error.errno or 0, "")
-        if error.errno == errno.EACCES and protocol == "tcp":
+        if error.errno == errno.EACCES and address.port == _DNS_PORT:
+            hint += f"; another port, as in {spec.names[0].text}:10053, does not"
+        elif error.errno == errno.EACCES and protocol == "tcp":
             hint += "; systemd: can pass them on"
         return ListenError(spec, problem, hint, error.errno)
     assert address.port is not None
     holder = port_holder(address.port, protocol=protocol)
-    free = f"another program has it; {protocol}:0 takes any free port"
-    hint = f"held by {holder}" if holder else free
-    return AddressInUseError(spec, problem, hint, error.errno)
+    return AddressInUseError(
+        spec, problem, _held(spec, protocol, address.port, holder), error.errno
+    )
+
+
+def _held(spec: ServerSpec, protocol: str, port: int, holder: str | None) -> str:
+    """Say what would help where another program has a port."""
+    if port != _DNS_PORT:
+        free = f"another program has it; {protocol}:0 takes any free port"
+        return f"held by {holder}" if holder else free
+    kind = spec.names[0].text
+    hint = (
+        f"held by {holder or 'another program'}; another port, as in {kind}:10053, or an address "
+        f"that it leaves free, as in {kind}:53:interface=192.0.2.1, would do"
+    )
+    program = holder.partition(" ")[0] if holder else ""
+    return f"{hint}; {_FREED_BY[program]}" if program in _FREED_BY else hint

@@ -70,6 +70,7 @@ async def race(
     dial: Callable[[Address], D],
     failures: list[AttemptFailure],
     emit: Callable[[events.Event], None] | None = None,
+    late: asyncio.Future[list[Address]] | None = None,
 ) -> D | None:
     """Connect to the first of several addresses that answers.
 
@@ -82,11 +83,12 @@ async def race(
         failures: Is added to as attempts fail. If the race is cancelled, those that were under way are added
             with a ``TimeoutError``.
         emit: Hears of each step, and never raises.
+        late: Comes to more addresses; cancelled if the race ends before.
 
     Returns:
         The attempt whose address answered, or None if none did.
     """
-    return await _Race(addresses, dial, failures, emit).run()
+    return await _Race(addresses, dial, failures, emit, late).run()
 
 
 class _Race(Generic[D]):
@@ -98,9 +100,11 @@ class _Race(Generic[D]):
         dial: Callable[[Address], D],
         failures: list[AttemptFailure],
         emit: Callable[[events.Event], None] | None,
+        late: asyncio.Future[list[Address]] | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting = deque(addresses)
+        self._late = late
         self._dial = dial
         self._failures = failures
         self._emit = emit
@@ -109,16 +113,22 @@ class _Race(Generic[D]):
         self._next_start = self._loop.time()
         #: Set when an attempt has ended or the next one is due; while the race waits for that.
         self._changed: asyncio.Future[None] | None = None
+        #: The family of the last address that was tried.
+        self._family = 0
+        if late is not None:
+            late.add_done_callback(self._wake)
 
     async def run(self) -> D | None:
         try:
-            while self._waiting or self._running:
+            while self._waiting or self._running or self._late:
                 winner = self._settle()
                 if winner is not None:
                     return winner
-                if self._is_due():
+                if self._late and self._late.done():
+                    self._join(self._late.result())
+                elif self._is_due():
                     self._start(self._waiting.popleft())
-                elif self._running:
+                elif self._running or self._late:
                     await self._wait()
         except asyncio.CancelledError:
             for address, started in self._running.values():
@@ -128,11 +138,21 @@ class _Race(Generic[D]):
             self._abandon()
         return None
 
+    def _join(self, addresses: list[Address]) -> None:
+        """Take addresses that have come late among those that wait, beginning with the other family."""
+        self._late = None
+        waiting = [each for each in self._waiting if each not in addresses]
+        if self._waiting and self._waiting[0].family == self._family:
+            self._waiting = deque(interleave([*addresses, *waiting]))
+        else:
+            self._waiting = deque(interleave([*waiting, *addresses]))
+
     def _is_due(self) -> bool:
         return bool(self._waiting) and self._loop.time() >= self._next_start
 
     def _start(self, address: Address) -> None:
         now = self._loop.time()
+        self._family = address.family
         self._next_start = now + ATTEMPT_DELAY
         if self._emit:
             self._emit(events.AttemptStarted(now, address))
@@ -191,6 +211,8 @@ class _Race(Generic[D]):
         """Abort whatever still runs: all of it, before anybody hears of it."""
         for attempt in self._running:
             attempt.abort()
+        if self._late:
+            self._late.cancel()
         if self._emit:
             for address, _ in self._running.values():
                 self._emit(events.AttemptAbandoned(self._loop.time(), address))

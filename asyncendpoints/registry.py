@@ -34,9 +34,14 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "ssl": "tls:TLSClient",
         "unix": "unix:UNIXClient",
         "udp": "udp:UDPClient",
+        "dns": "dns:DNSClient",
+        "srv": "srv:SRVClient",
         "fd": "adopted:FDClient",
         "stdio": "stdio:StdioClient",
         "memory": "memory:MemoryClient",
+        "haproxy": "haproxy:ProxyProtocolClient",
+        "socks5": "socks5:SOCKS5Client",
+        "httpconnect": "httpconnect:HTTPConnectClient",
     },
     "server": {
         "tcp": "tcp:TCPServer",
@@ -45,10 +50,12 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "ssl": "tls:TLSServer",
         "unix": "unix:UNIXServer",
         "udp": "udp:UDPServer",
+        "dns": "dns:DNSServer",
         "fd": "adopted:FDServer",
         "systemd": "adopted:SystemdServer",
         "stdio": "stdio:StdioServer",
         "memory": "memory:MemoryServer",
+        "haproxy": "haproxy:ProxyProtocolServer",
     },
 }
 

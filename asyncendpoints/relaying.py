@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from asyncendpoints.addresses import Address
-from asyncendpoints.connecting import connect
+from asyncendpoints.connecting import UNSET, connect
+from asyncendpoints.resolving import check_resolver
 from asyncendpoints.specs import parse_client
 from asyncendpoints.splicing import Pipes, Splice, is_available
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from asyncendpoints.dns.resolver import Resolver
     from asyncendpoints.specs import ClientSpec
 
 __all__ = ["Closed", "Failed", "Opened", "Relay", "RelayEvent", "Totals"]
@@ -106,6 +108,7 @@ class Relay:
         splice: Let the kernel carry the bytes where it can. The connections accepted are to be plain sockets:
             ``spec.is_plain()``.
         connect_timeout: Seconds for each dial; None for what the target says.
+        resolver: As for `connect`.
         idle_timeout: Seconds without a byte either way after which a pair is reset; None for no limit.
         half_close_timeout: Seconds without a byte after which a pair is reset of which one side has ended and
             the other cannot be told.
@@ -123,6 +126,7 @@ class Relay:
         connect_timeout: float | None = None,
         idle_timeout: float | None = None,
         half_close_timeout: float = 10.0,
+        resolver: Resolver | None = None,
         on_event: Callable[[RelayEvent], None] | None = None,
     ) -> None:
         self.target = parse_client(target) if isinstance(target, str) else target
@@ -130,7 +134,9 @@ class Relay:
         self.half_close_timeout = half_close_timeout
         self.emit = on_event or _ignore
         self.pipes = Pipes() if splice and self.target.is_plain() and is_available() else None
-        self._connect_timeout = connect_timeout
+        self._connect_timeout = UNSET if connect_timeout is None else connect_timeout
+        check_resolver(resolver)
+        self._resolver = resolver
         self._pairs: set[_Pair] = set()
         self._changed = asyncio.Event()
         self._connections = self._failed = self._sent = self._received = 0
@@ -188,10 +194,9 @@ class Relay:
         return asyncio.get_running_loop().create_task(self._dial(pair))
 
     async def _dial(self, pair: _Pair) -> None:
-        if self._connect_timeout is None:
-            await connect(self.target, pair.back)
-        else:
-            await connect(self.target, pair.back, timeout=self._connect_timeout)
+        await connect(
+            self.target, pair.back, timeout=self._connect_timeout, resolver=self._resolver
+        )
 
     def end(self, pair: _Pair, event: Failed | Closed) -> None:
         """Count a pair out."""

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from asyncendpoints.addresses import Address, unmapped
 from asyncendpoints.bound import BoundServer
 from asyncendpoints.errors import EndpointError, HandshakeError
-from asyncendpoints.listeners import Connection, tracked
+from asyncendpoints.listeners import Connection, CrowdedError, tracked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from asyncendpoints.listeners import Acceptor, Listener
     from asyncendpoints.specs import ServerSpec
@@ -131,9 +131,9 @@ class Server(BoundServer, asyncio.AbstractServer):
     ) -> None:
         if drain < 0:
             raise ValueError(f"drain is {drain}, expected 0 or more seconds")
-        # What the listeners say of themselves is asked before they are closed.
-        super().__init__((each.spec, each.acceptor, Address.of(each.listener)) for each in bound)
         self._bound = tuple(bound)
+        # What the listeners say of themselves is asked before they are closed.
+        super().__init__(self._places())
         self._wrapped = frozenset(each for each in self._bound if not each.spec.is_plain())
         self._is_finite = all(hasattr(each.listener, "is_spent") for each in self._bound)
         self._factory = factory
@@ -162,6 +162,10 @@ class Server(BoundServer, asyncio.AbstractServer):
         self._update()
 
     # What it is
+
+    def _places(self) -> Iterable[tuple[ServerSpec, Acceptor, Address]]:
+        """Say what each socket was bound for, what accepts there, and its address."""
+        return ((each.spec, each.acceptor, Address.of(each.listener)) for each in self._bound)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -233,14 +237,14 @@ class Server(BoundServer, asyncio.AbstractServer):
     def _take(self, bound: Bound, connection: Connection, peer: Any) -> None:
         """Begin with a connection, unless its peer has enough of them."""
         self._accepted += 1
-        most = self._limits.max_per_peer
-        if most is not None and isinstance(peer, tuple):
-            connection.peer = unmapped(peer[0])
-            if self._per_peer[connection.peer] >= most:
-                self._rejected += 1
-                _reset(connection)
+        if self._limits.max_per_peer is not None:
+            try:
+                if getattr(bound.acceptor, "tells_peer", False):
+                    connection.on_told = self._count_peer
+                else:
+                    self._count_peer(connection, peer)
+            except CrowdedError:
                 return
-            self._per_peer[connection.peer] += 1
         connection.setblocking(False)
         if bound in self._wrapped:
             connection.is_plain = False
@@ -251,6 +255,27 @@ class Server(BoundServer, asyncio.AbstractServer):
             self._opening[connection] = task
         if not self._has_room():
             self._update()
+
+    def _count_peer(self, connection: Connection, peer: Any) -> None:
+        """Count a connection under the address of its client; reset it if that has enough of them."""
+        most = self._limits.max_per_peer
+        if most is None or not isinstance(peer, tuple):
+            return
+        host = unmapped(peer[0])
+        self._uncount_peer(connection)  # a second proxy has told of a first one
+        if self._per_peer[host] >= most:
+            self._rejected += 1
+            _reset(connection)
+            raise CrowdedError
+        connection.peer = host
+        self._per_peer[host] += 1
+
+    def _uncount_peer(self, connection: Connection) -> None:
+        host, connection.peer = connection.peer, ""
+        if host:
+            self._per_peer[host] -= 1
+            if not self._per_peer[host]:
+                del self._per_peer[host]
 
     def _accept_failed(self, bound: Bound, error: OSError) -> None:
         """Pause: without descriptors the listener stays readable, and would keep the loop busy."""
@@ -279,6 +304,8 @@ class Server(BoundServer, asyncio.AbstractServer):
         except HandshakeError as error:
             self._handshake_failed += 1
             self._report(error)
+        except CrowdedError:
+            pass  # counted, and reset
         except Exception as error:  # noqa: BLE001 - the factory's, reported as asyncio does
             address = Address(connection.family, peer)
             message = f"{bound.spec.display()}: no protocol for the connection of {address}"
@@ -321,10 +348,7 @@ class Server(BoundServer, asyncio.AbstractServer):
     def _ended(self, connection: Connection) -> None:
         """Forget a connection whose socket has been closed."""
         self._connections.discard(connection)
-        if connection.peer:
-            self._per_peer[connection.peer] -= 1
-            if not self._per_peer[connection.peer]:
-                del self._per_peer[connection.peer]
+        self._uncount_peer(connection)
         if self._loop.is_closed():
             return
         if self._retry is not None:

@@ -128,6 +128,24 @@ class ClientSpec(Spec):
             f"{with_article(self.names[0].text)} client has no plain socket to build on"
         )
 
+    async def addresses(self, attempt: Attempt) -> list[Address]:
+        """Give the addresses that `open` would try, in its order.
+
+        Raises:
+            ConnectError: They cannot be found, or the kind has none.
+        """
+        kind = with_article(self.names[0].text)
+        raise attempt.error(f"{kind} client has no addresses to look up; connect() opens it")
+
+    async def open_datagram_socket(self, attempt: Attempt) -> socket.socket:
+        """Give a datagram socket, connected and non-blocking.
+
+        Raises:
+            ConnectError: Made by ``attempt.error``; with it every socket of the attempt is closed.
+        """
+        kind = with_article(self.names[0].text)
+        raise attempt.error(f"{kind} client has a stream and no datagrams; connect() opens it")
+
 
 class DatagramClientSpec(ClientSpec):
     """The base of clients that have datagrams in place of a stream.
@@ -144,11 +162,6 @@ class DatagramClientSpec(ClientSpec):
         raise self._no_stream(attempt)
 
     async def open_datagram_socket(self, attempt: Attempt) -> socket.socket:
-        """Give a datagram socket, connected and non-blocking.
-
-        Raises:
-            ConnectError: Made by ``attempt.error``; with it every socket of the attempt is closed.
-        """
         raise NotImplementedError
 
     def _no_stream(self, attempt: Attempt) -> Exception:
@@ -180,6 +193,25 @@ class ServerSpec(Spec):
         """
         raise NotImplementedError
 
+    def bind_datagram(self) -> list[socket.socket]:
+        """Open and bind the datagram sockets, non-blocking, all or none.
+
+        Raises:
+            ListenError: The endpoint cannot be bound.
+        """
+        kind = with_article(self.names[0].text)
+        raise ListenError(
+            self, f"{kind} server has connections and no datagrams", "listen() serves it"
+        )
+
+    def bind_both(self) -> tuple[list[Listener], list[socket.socket]]:
+        """Open and bind all that there is: listening sockets and datagram sockets, all or none.
+
+        Raises:
+            ListenError: The endpoint cannot be bound.
+        """
+        return self.bind(), []
+
     def acceptor(self) -> Acceptor:
         """Load what accepting needs, such as keys; called once for each listen.
 
@@ -210,12 +242,10 @@ class DatagramServerSpec(ServerSpec):
         )
 
     def bind_datagram(self) -> list[socket.socket]:
-        """Open and bind the datagram sockets, non-blocking, all or none.
-
-        Raises:
-            ListenError: The endpoint cannot be bound.
-        """
         raise NotImplementedError
+
+    def bind_both(self) -> tuple[list[Listener], list[socket.socket]]:
+        return [], self.bind_datagram()
 
 
 def parse_client(text: str) -> ClientSpec:

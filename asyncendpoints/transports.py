@@ -156,6 +156,8 @@ async def _upgrade(
         # Lost in the very turn in which the handshake ended.
         raise ConnectionResetError
     handover.begin(secured)
+    # A cancel that came from the factory comes out here, while the transport can be closed.
+    await asyncio.sleep(0)
 
 
 async def _shake(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import reject
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from asyncendpoints.errors import SpecError
 from asyncendpoints.fields import Choice, Duration, Flag, HostText, Number, Words
 from asyncendpoints.grammar import Inner, grammar
+from asyncendpoints.kinds.srv import ServiceText, TargetTemplate, TemplateText
 from asyncendpoints.registry import find, known
 
 if TYPE_CHECKING:
@@ -26,7 +28,10 @@ _SIGNIFICANT = st.sampled_from(
 )
 
 #: Texts of which each type of field takes one at least.
-_SAMPLES = ("name", "/run/app.sock", f"sha256/{'A' * 43}=")
+_SAMPLES = ("name", "/run/app.sock", f"sha256/{'A' * 43}=", "10.0.0.0/8", "192.0.2.1:80")
+
+#: Descriptions with a place for a host.
+_TEMPLATES = ("tcp:{host}:{port}", "tls:x:1:endpoint=[tcp:{host}:80]", r"unix:/run/a\:{host}\=b")
 
 _LABELS = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=20)
 
@@ -61,6 +66,7 @@ def kinds(role: str) -> list[type[Spec]]:
     return list(dict.fromkeys(found))
 
 
+@cache
 def specs(cls: type[Spec], depth: int = 2) -> st.SearchStrategy[Spec]:
     """Specs of a kind; each field has its default or any other value that it takes.
 
@@ -68,22 +74,37 @@ def specs(cls: type[Spec], depth: int = 2) -> st.SearchStrategy[Spec]:
         cls: The kind.
         depth: How many levels of descriptions can be nested in it.
     """
-    fields = [each for each in grammar(cls).fields if depth or each.required or not _nests(each)]
+    fields = {
+        each.name: each
+        for each in grammar(cls).fields
+        if depth or each.required or not _nests(each)
+    }
+    strategies = {name: _values(each, depth) for name, each in fields.items()}
 
     @st.composite
     def built(draw: st.DrawFn) -> Spec:
-        given = [each for each in fields if each.required or draw(st.booleans())]
-        values = {each.name: draw(_values(each, depth)) for each in given}
-        try:
-            return cls(**values)
-        except SpecError:
-            reject()  # fields that exclude each other
+        given = [name for name, each in fields.items() if each.required or draw(st.booleans())]
+        values = {name: draw(strategies[name]) for name in given}
+        while True:
+            try:
+                return cls(**values)
+            except SpecError as error:
+                wrong = error.field
+            if wrong not in fields or fields[wrong].required:
+                reject()
+            # It does not go with another field, or another one needs it.
+            if values.pop(wrong, None) is None:
+                values[wrong] = draw(strategies[wrong].filter(lambda value: value is not None))
 
     return built()
 
 
 def _nests(field: Field) -> bool:
     return isinstance(field.type, Inner)
+
+
+def _needs_another(cls: type[Spec]) -> bool:
+    return any(each.required and _nests(each) for each in grammar(cls).fields)
 
 
 def _values(field: Field, depth: int) -> st.SearchStrategy[Any]:
@@ -96,8 +117,11 @@ def _values(field: Field, depth: int) -> st.SearchStrategy[Any]:
 def _allowed(type_: FieldType[Any], depth: int) -> st.SearchStrategy[Any]:
     """Values of a type of field, the special types before those that they build on."""
     match type_:
+        case TemplateText():
+            return st.sampled_from([TargetTemplate(text) for text in _TEMPLATES])
         case Inner():
-            return st.one_of(*(specs(cls, max(0, depth - 1)) for cls in kinds(type_.role)))
+            inner = [cls for cls in kinds(type_.role) if depth or not _needs_another(cls)]
+            return st.one_of(*(specs(cls, max(0, depth - 1)) for cls in inner))
         case Choice():
             return st.sampled_from(type_.words)
         case Words():
@@ -108,6 +132,8 @@ def _allowed(type_: FieldType[Any], depth: int) -> st.SearchStrategy[Any]:
             return st.one_of(st.floats(0.0001, 1e9), st.integers(1, 10**9))
         case Number():
             return st.integers(type_.low, type_.high)
+        case ServiceText():
+            return hosts().map("_imaps._tcp.{}".format)
         case HostText():
             return hosts()
         case _:

@@ -16,7 +16,15 @@ from asyncendpoints.addresses import Address
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Recorder", "black_hole", "lack", "no_descriptors_left", "open_descriptors", "warm_up"]
+__all__ = [
+    "Recorder",
+    "black_hole",
+    "lack",
+    "no_descriptors_left",
+    "open_descriptors",
+    "unused_port",
+    "warm_up",
+]
 
 
 def lack(program: str, environ: Mapping[str, str]) -> NoReturn:
@@ -57,6 +65,12 @@ def no_descriptors_left() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def unused_port() -> int:
+    """Give a port that nothing uses on any address, nor has used a moment ago."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as sock:
+        return int(sock.getsockname()[1])
 
 
 async def warm_up() -> None:

@@ -21,7 +21,7 @@ from asyncendpoints.errors import (
 )
 from asyncendpoints.kinds.tcp import TCPClient
 from asyncendpoints.race import failure
-from tests.support import Recorder, open_descriptors
+from tests.support import Recorder, open_descriptors, unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -293,9 +293,8 @@ async def connect_from(
 
 @pytest.fixture
 def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """Give a port that nobody uses."""
+    return unused_port()
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,17 @@ import subprocess
 import sys
 import threading
 import tomllib
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncendpoints import open_connection
+from asyncendpoints import NXDomainError, open_connection
+from asyncendpoints.dns import Forward, Zone, listen, lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -258,3 +259,163 @@ def test_the_package_of_the_page_on_kinds(tmp_path: Path, installed: Path) -> No
         "                             ^",
     ]
     assert [each.name for each in tmp_path.iterdir()] == ["site"]
+
+
+@asynccontextmanager
+async def upstream(endpoint: str = "dns:0:interface=127.0.0.1") -> AsyncIterator[str]:
+    """Serve what the examples take for the rest of the world; gives a description that reaches it."""
+    names = {"www": {"A": "192.0.2.80"}, "ads": {"A": "192.0.2.66"}}
+    zone = Zone.from_dict("example.com", names, ns="ns.example.net.")
+    async with listen(endpoint, zone) as server:
+        yield str(server.client_endpoints[0])
+
+
+def endpoint_of(process: subprocess.Popen[str]) -> str:
+    """Read where a program says that it listens."""
+    return read_line(process).removeprefix("reach it at ")
+
+
+async def addresses(endpoint: str, name: str) -> list[str]:
+    """Ask a name server for the addresses of a name; none if there is no such name."""
+    async with Forward(endpoint, only=["test", "com"]) as server:
+        try:
+            return [each.address for each in await lookup(name, resolver=server)]
+        except NXDomainError:
+            return []
+
+
+async def dig(path: str, endpoint: str, *arguments: str) -> str:
+    """Ask as the tutorial shows, and give what is printed."""
+    _, host, port = endpoint.split(":")
+    command = [path, "-p", port, f"@{host}", "+short", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=20, check=True
+    )
+    return str(done.stdout).rstrip("\n")
+
+
+FORWARDED = {"www.example.com": ["192.0.2.80"], "nope.example.com": []}
+COMPUTED = {
+    "workstation1.example.com": ["172.0.2.1"],
+    "workstation100.example.com": ["172.0.2.100"],
+    "workstation256.example.com": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [("forwarding_server.py", FORWARDED), ("computed_server.py", {**FORWARDED, **COMPUTED})],
+)
+async def test_the_name_servers_of_the_tutorial(
+    tmp_path: Path, name: str, answers: dict[str, list[str]]
+) -> None:
+    """The first forwards everything, the second what it does not compute."""
+    async with upstream() as other:
+        with running(tmp_path, *program(name, "dns:0:interface=127.0.0.1", other)) as process:
+            endpoint = endpoint_of(process)
+            for asked, expected in answers.items():
+                assert await addresses(endpoint, asked) == expected
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("forwarding_server.py", {"www.example.com": "192.0.2.80"}),
+        (
+            "computed_server.py",
+            {
+                "workstation1.example.com": "172.0.2.1",
+                "workstation100.example.com": "172.0.2.100",
+                "www.example.com": "192.0.2.80",
+            },
+        ),
+    ],
+)
+async def test_dig_asks_the_name_servers_of_the_tutorial(
+    tmp_path: Path,
+    program: Callable[[str], str],
+    name: str,
+    shown: dict[str, str],
+    transport: str,
+) -> None:
+    """The commands that the tutorial shows print what it shows, over UDP and over TCP."""
+    path = program("dig")
+    command = [sys.executable, str(EXAMPLES / name), "dns:0:interface=127.0.0.1"]
+    async with upstream() as other:
+        with running(tmp_path, *command, other) as process:
+            endpoint = endpoint_of(process)
+            for asked, expected in shown.items():
+                assert await dig(path, endpoint, transport, asked, "A") == expected
+
+
+async def test_split_horizon(tmp_path: Path) -> None:
+    """The program answers clients of the networks that it was given in one way, and others in another."""
+    asking = (*program("split_horizon.py"), "dns:0:interface=127.0.0.1", "127.0.0.2")
+    with running(tmp_path, *asking) as process:
+        endpoint = endpoint_of(process)
+        inside = f"{endpoint}:bind_address=127.0.0.2"
+        assert await addresses(endpoint, "www.example.test") == ["192.0.2.80"]
+        assert await addresses(endpoint, "wiki.example.test") == []
+        assert await addresses(inside, "www.example.test") == ["10.0.0.80"]
+        assert await addresses(inside, "wiki.example.test") == ["10.0.0.80"]
+
+
+async def test_a_blocklist(tmp_path: Path) -> None:
+    """The program denies the domains of its list and what is below them, and forwards the rest."""
+    (tmp_path / "list").write_text("ads.example.com\n")
+    async with upstream() as other:
+        asking = program("blocklist.py", "list", "dns:0:interface=127.0.0.1", other)
+        with running(tmp_path, *asking) as process:
+            endpoint = endpoint_of(process)
+            assert await addresses(endpoint, "ads.example.com") == []
+            assert await addresses(endpoint, "x.ads.example.com") == []
+            assert await addresses(endpoint, "www.example.com") == ["192.0.2.80"]
+
+
+async def test_dns_over_tls(tmp_path: Path) -> None:
+    """The program takes plain DNS and asks over TLS, and ends well on SIGTERM."""
+    async with upstream("tls:0:interface=127.0.0.1:selfsigned=localhost") as other:
+        asking = program("dns_over_tls.py", "dns:0:interface=127.0.0.1", other)
+        with running(tmp_path, *asking) as process:
+            assert await addresses(endpoint_of(process), "www.example.com") == ["192.0.2.80"]
+            process.send_signal(signal.SIGTERM)
+            assert (await asyncio.to_thread(read_line, process)).endswith(" 1 answers")
+            assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+async def test_dns_in_fastapi(tmp_path: Path) -> None:
+    """The program answers for the names that were put there over HTTP."""
+    command = program("uvicorn_server.py", "dns_fastapi:app", "unix:web.sock:mode=600")
+    with running(tmp_path, *command, DNS_LISTEN="unix:dns.sock") as process:
+        read_until(process, "Application startup complete")
+        web, server = (f"unix:{tmp_path / name}" for name in ("web.sock", "dns.sock"))
+        assert await addresses(server, "nas.home.test") == []
+        answer = await ask(web, GET.replace(b"GET /", b"PUT /names/NAS/192.168.1.10"))
+        assert b"192.168.1.10" in answer
+        assert await addresses(server, "nas.home.test") == ["192.168.1.10"]
+        assert b'"queries":2' in await ask(web, GET)
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+async def test_dns_in_aiohttp(tmp_path: Path) -> None:
+    """The program reloads its zone over HTTP, and keeps it when the file is wrong."""
+    file = tmp_path / "zone"
+    head = "$ORIGIN home.test.\n$TTL 60\n@ SOA ns h 1 1 1 1 1\n@ NS ns.example.net.\n"
+    file.write_text(f"{head}nas A 192.0.2.1\n")
+    asking = program("dns_aiohttp.py", "dns:0:interface=127.0.0.1", "web.sock", "zone")
+    reload = GET.replace(b"GET /", b"POST /reload")
+    with running(tmp_path, *asking, PYTHONUNBUFFERED="1") as process:
+        endpoint, web = endpoint_of(process), f"unix:{tmp_path / 'web.sock'}"
+        read_until(process, "Running on")
+        assert await addresses(endpoint, "nas.home.test") == ["192.0.2.1"]
+        assert b'"records": 3' in await ask(web, GET)
+        file.write_text(f"{head}nas A 192.0.2.2\n")
+        assert b" 200 " in await ask(web, reload)
+        file.write_text("half a file")
+        assert b" 409 " in await ask(web, reload)
+        assert await addresses(endpoint, "nas.home.test") == ["192.0.2.2"]
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)

@@ -27,7 +27,10 @@ from asyncendpoints.errors import (
     KeyFileError,
     ListenError,
     ListenPermissionError,
+    ProxyError,
+    ProxyReplyError,
     ResolveError,
+    ServiceStoppedError,
     SpecError,
     TLSError,
     is_secret,
@@ -54,6 +57,8 @@ PEER = Address(socket.AF_INET, ("192.0.2.1", 80))
         (ConnectPermissionError, PermissionError),
         (ConnectRefusedError, ConnectionRefusedError),
         (ConnectTimeoutError, TimeoutError),
+        (ProxyError, ConnectError),
+        (ProxyReplyError, ValueError),
         (ResolveError, socket.gaierror),
         (TLSError, ssl.SSLError),
         (CertificateError, ssl.SSLCertVerificationError),
@@ -76,6 +81,7 @@ def test_caught_as(error: type[Exception], caught_as: type[Exception]) -> None:
         ConnectError,
         ConnectRefusedError,
         ConnectTimeoutError,
+        ProxyError,
         ResolveError,
         TLSError,
         CertificateError,
@@ -92,6 +98,26 @@ def test_connect_error(cls: type[ConnectError]) -> None:
         assert each.attempts == (failure,)
 
 
+def test_proxy_error() -> None:
+    """The error of a proxy keeps its code, also through pickle; without one it has None."""
+    error = ProxyError(CLIENT, "proxy", "it refused", (), errno.ECONNREFUSED)
+    assert error.code is None
+    error.code = 5
+    twin = pickle.loads(pickle.dumps(error))
+    assert (str(twin), twin.code, twin.errno) == (str(error), 5, errno.ECONNREFUSED)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(None, "the proxy does not speak SOCKS5"), (5, "does not speak SOCKS5")]
+)
+def test_proxy_reply_error(code: int | None, text: str) -> None:
+    """What a proxy does reads as a sentence; what its code means stands alone."""
+    error = ProxyReplyError("does not speak SOCKS5", code, errno.EACCES)
+    twin = pickle.loads(pickle.dumps(error))
+    for each in (error, twin):
+        assert (str(each), each.code, each.errno) == (text, code, errno.EACCES)
+
+
 @pytest.mark.parametrize("cls", [ListenError, AddressInUseError])
 def test_listen_error(cls: type[ListenError]) -> None:
     """A listen error names the endpoint and gives the hint, also through pickle."""
@@ -104,6 +130,17 @@ def test_listen_error(cls: type[ListenError]) -> None:
 def test_listen_error_without_hint() -> None:
     """Where there is no hint, there are no empty parentheses."""
     assert str(ListenError(SERVER, "cannot listen")) == "tcp:80: cannot listen"
+
+
+def test_service_stopped_error() -> None:
+    """The error of a stopped service names its endpoint, also through pickle, and is a lost connection."""
+    error = ServiceStoppedError(CLIENT)
+    twin = pickle.loads(pickle.dumps(error))
+    assert isinstance(error, ConnectionAbortedError)
+    assert isinstance(twin, ServiceStoppedError)
+    assert twin.endpoint == CLIENT
+    assert str(twin) == "tcp:example.org:80: the service is stopped"
+    assert repr(twin) == "ServiceStoppedError('tcp:example.org:80: the service is stopped')"
 
 
 def test_handshake_error() -> None:

@@ -17,7 +17,40 @@ if TYPE_CHECKING:
 PACKAGE = Path(asyncendpoints.__file__).parent
 
 #: Turn text into values and back, and do no more.
-PURE = {"description", "grammar", "specs", "fields", "errors", "addresses", "events"}
+PURE = {
+    *("description", "grammar", "specs", "fields", "errors", "addresses", "events"),
+    *("proxy_protocol", "socks5", "http_connect", "backoff"),
+    *("srv", "service_bindings"),
+}
+
+#: The same for DNS: names, records and messages, and what answers from a table.
+PURE_DNS = {
+    f"dns.{each}"
+    for each in (
+        *(
+            "names",
+            "records",
+            "query",
+            "outcome",
+            "sections",
+            "wire",
+            "render",
+            "question",
+            "reply",
+        ),
+        *("networks", "guards", "patterns", "router", "special", "results", "store"),
+        *("zone", "zonebuild", "zonedict", "zonefile", "zonetable"),
+    )
+}
+
+#: Those parts of DNS that wait for each other, and know no socket.
+WITHOUT_SOCKETS = {
+    f"dns.{each}"
+    for each in ("faults", "resolver", "timers", "chain", "zones", "cache", "responder")
+}
+
+#: Those parts of the command line that make text and pictures of values.
+PURE_CLI = {"cli.messages", "cli.picture", "cli.timeline"}
 
 #: What reaches outside of the process, or waits for something.
 IO = {
@@ -33,11 +66,21 @@ IO = {
     "time",
 }
 
-#: Exceptions that errors of this package inherit.
-EXCEPTIONS = {"socket.gaierror", "ssl.SSLError", "ssl.SSLCertVerificationError"}
+#: Exceptions that errors of this package inherit, and their numbers.
+EXCEPTIONS = {
+    "socket.gaierror",
+    "socket.EAI_AGAIN",
+    "socket.EAI_FAIL",
+    "socket.EAI_NONAME",
+    "ssl.SSLError",
+    "ssl.SSLCertVerificationError",
+}
 
 #: What connects and listens: it reaches a kind through its spec only, and no kind knows it.
-TOP = {"connecting", "datagrams", "listening", "server", "streams", "relaying", "cli", "__main__"}
+TOP = {
+    *("connecting", "datagrams", "listening", "server", "streams", "relaying"),
+    *("running", "service", "tunnels", "cli", "__main__"),
+}
 
 
 @cache
@@ -70,7 +113,11 @@ def inner(names: set[str]) -> set[str]:
     return {each for each in modules() if each in own or any(n.startswith(f"{each}.") for n in own)}
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
+#: Those of them that wait for something in the process, or look at its clock.
+INSIDE = {"asyncio", "time"}
+
+
+@pytest.mark.parametrize("name", sorted(PURE | PURE_DNS | PURE_CLI))
 def test_pure_modules_do_no_io(name: str) -> None:
     """A pure module imports nothing that reaches outside of the process."""
     named = modules()[name] - (EXCEPTIONS if name == "errors" else set())
@@ -84,6 +131,32 @@ def test_pure_modules_stay_among_themselves(name: str) -> None:
     # A spec without an acceptor of its own gets the plain one when it listens.
     deferred = {"listeners"} if name == "specs" else set()
     assert inner(modules()[name]) <= allowed | deferred
+
+
+@pytest.mark.parametrize("name", sorted(PURE_DNS))
+def test_pure_dns_stays_pure(name: str) -> None:
+    """A pure module of DNS imports pure ones only."""
+    assert inner(modules()[name]) - {"dns"} <= PURE | PURE_DNS
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_SOCKETS))
+def test_resolvers_know_no_socket(name: str) -> None:
+    """Resolvers of resolvers and what asks them wait for each other, and reach nothing outside."""
+    imported = modules()[name]
+    assert not {each for each in imported if each.split(".")[0] in IO - INSIDE}
+    assert inner(imported) - {"dns"} <= PURE | PURE_DNS | WITHOUT_SOCKETS
+
+
+def test_what_connects_knows_no_dns_server() -> None:
+    """What connects to a name can ask a resolver, and knows nothing of DNS that has a socket or a file."""
+    above = {"dns", "cli", "kinds", "apps", "testing", "__main__", ""}
+    assert not {
+        (name, each)
+        for name, imported in modules().items()
+        if name.split(".")[0] not in above
+        for each in inner(imported) - {"dns"} - PURE_DNS - WITHOUT_SOCKETS
+        if each.startswith("dns.")
+    }
 
 
 @pytest.mark.parametrize("name", sorted(each for each in modules() if each.startswith("kinds")))

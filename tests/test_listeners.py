@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncendpoints.listeners import Connection, ListeningSocket, PlainAcceptor, _rebuild, tracked
+from asyncendpoints.addresses import Address
+from asyncendpoints.listeners import (
+    Connection,
+    ListeningSocket,
+    PlainAcceptor,
+    _rebuild,
+    peer_address,
+    tracked,
+)
 from tests.serving import Visits
 
 if TYPE_CHECKING:
@@ -121,6 +129,30 @@ def test_rebuilt_from_what_another_process_passed(listener: ListeningSocket) -> 
 
     with _rebuild(listener.family, listener.type, listener.proto, Passed()) as rebuilt:
         assert rebuilt.getsockname() == listener.getsockname()
+
+
+def test_addresses_that_a_proxy_has_told() -> None:
+    """What a proxy has told stands in place of the socket's own addresses, and who wants to know hears it."""
+    made, other, _ = connection()
+    client, site = ("192.0.2.1", 56324), ("198.51.100.2", 443)
+    heard: list[object] = []
+    with made, other:
+        assert (made.getpeername(), made.getsockname()) == ("", "")
+        made.on_told = lambda *told: heard.append(told)
+        made.tell(client, site)
+        assert (made.getpeername(), made.getsockname()) == (client, site)
+        assert heard == [(made, client)]
+
+
+def test_the_address_of_a_peer() -> None:
+    """The address of a peer that has gone is nothing, and no error."""
+    made, other, _ = connection()
+    with other:
+        made.tell(("192.0.2.1", 1), ("192.0.2.2", 2))
+        assert peer_address(made) == Address(socket.AF_UNIX, ("192.0.2.1", 1))
+        made.close()
+    with socket.socket() as unconnected:
+        assert peer_address(unconnected) == Address(socket.AF_INET, "")
 
 
 async def test_plain_acceptor() -> None:

@@ -302,3 +302,11 @@ async def test_a_negative_drain_is_refused() -> None:
     """A drain is 0 or more seconds, and with another one nothing stays bound."""
     with pytest.raises(ValueError, match="drain is -1, expected 0 or more seconds"):
         await listen(LOCAL, drain=-1)
+
+
+def test_server_before_it_is_awaited() -> None:
+    """Who takes what is to be awaited for the server is told so."""
+    starting = listen(LOCAL, Recorder)
+    with pytest.raises(AttributeError, match="'port'; await it, or use async with, for the server"):
+        starting.port  # type: ignore[attr-defined]  # noqa: B018 - what a type checker says too
+    starting.close()

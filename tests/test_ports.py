@@ -10,20 +10,22 @@ import pytest
 
 from asyncendpoints.addresses import Address
 from asyncendpoints.errors import AddressInUseError, ListenError
+from asyncendpoints.kinds.dns import DNSServer
 from asyncendpoints.kinds.tcp import TCPServer
 from asyncendpoints.kinds.udp import UDPServer
 from asyncendpoints.ports import (
     PortServer,
+    _held,
     _is_available,
     _listen_error,
-    _until_free,
     bind_port,
     reachable_host,
+    until_free,
 )
 
 
-@pytest.mark.parametrize(("taken", "draws", "asked"), [(0, 20, 1), (2, 20, 3), (19, 20, 20)])
-def test_port_that_one_family_lacks_is_drawn_again(taken: int, draws: int, asked: int) -> None:
+@pytest.mark.parametrize(("taken", "asked"), [(0, 1), (2, 3), (19, 20)])
+def test_port_that_one_family_lacks_is_drawn_again(taken: int, asked: int) -> None:
     """While the number drawn for both families is taken in one of them, another one is drawn."""
     answers = [AddressInUseError(TCPServer(0), "taken")] * taken
     calls: list[int] = []
@@ -34,12 +36,12 @@ def test_port_that_one_family_lacks_is_drawn_again(taken: int, draws: int, asked
             raise answers.pop()
         return "bound"
 
-    assert _until_free(bind_both, draws) == "bound"
+    assert until_free(0, bind_both) == "bound"
     assert len(calls) == asked
 
 
-@pytest.mark.parametrize("draws", [1, 20])
-def test_port_that_is_never_free(draws: int) -> None:
+@pytest.mark.parametrize(("port", "draws"), [(53, 1), (0, 20)])
+def test_port_that_is_never_free(port: int, draws: int) -> None:
     """After so many draws, or with a number of the user's own, a taken port is an error."""
     calls: list[int] = []
 
@@ -48,7 +50,7 @@ def test_port_that_is_never_free(draws: int) -> None:
         raise AddressInUseError(TCPServer(0), "taken")
 
     with pytest.raises(AddressInUseError):
-        _until_free(bind_both, draws)
+        until_free(port, bind_both)
     assert len(calls) == draws
 
 
@@ -95,6 +97,37 @@ def test_holder_that_is_unknown() -> None:
     assert error.hint == "another program has it; tcp:0 takes any free port"
 
 
+INSTEAD = (
+    "another port, as in udp:10053, or an address that it leaves free, "
+    "as in udp:53:interface=192.0.2.1, would do"
+)
+STUB = "DNSStubListener=no in resolved.conf makes it give the port up"
+
+
+@pytest.mark.parametrize(
+    ("holder", "hint"),
+    [
+        (None, f"held by another program; {INSTEAD}"),
+        ("knotd (process 7)", f"held by knotd (process 7); {INSTEAD}"),
+        ("systemd-resolve (process 7)", f"held by systemd-resolve (process 7); {INSTEAD}; {STUB}"),
+    ],
+)
+def test_port_of_another_resolver(holder: str | None, hint: str) -> None:
+    """The hint for the DNS port says what would do instead, and how a known resolver gives it up."""
+    assert _held(UDPServer(53), "udp", 53, holder) == hint
+
+
+def test_dns_port_is_privileged() -> None:
+    """Where the DNS port is not allowed, the hint says that there are others."""
+    address = Address(socket.AF_INET, ("0.0.0.0", 53))
+    error = _listen_error(TCPServer(53), "tcp", address, OSError(errno.EACCES, ""))
+    assert isinstance(error, PermissionError)
+    assert error.hint == (
+        "ports below 1024 need root or CAP_NET_BIND_SERVICE; "
+        "another port, as in tcp:10053, does not"
+    )
+
+
 def test_privileged_port() -> None:
     """A port that is not allowed gets the hint who may have it."""
     address = Address(socket.AF_INET, ("0.0.0.0", 80))
@@ -139,6 +172,8 @@ def test_error_without_a_number() -> None:
         (UDPServer(53, "::"), UDPServer(53), None),
         (UDPServer(53, "::", v6only=False), UDPServer(53, "127.0.0.1"), False),
         (UDPServer(53, "::1"), UDPServer(53, "127.0.0.1"), None),
+        (DNSServer(53, "::"), UDPServer(53, "127.0.0.1"), True),
+        (TCPServer(53, "::"), DNSServer(53, "127.0.0.1"), True),
     ],
 )
 def test_beside(spec: PortServer, other: PortServer, v6only: bool | None) -> None:

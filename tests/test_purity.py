@@ -55,6 +55,7 @@ def descriptions() -> list[tuple[str, str]]:
         ("client", "tcp:bücher.example:80"),
         ("client", "tcp:[fe80::1%lo]:80:timeout=0.5:bindAddress=127.0.0.1"),
         ("client", "tls:example.org:443:endpoint=[unix:/run/proxy.sock]"),
+        ("client", "srv:_imaps._tcp.bücher.example:endpoint=[tls:{host}:{port}:alpn=imap]"),
         ("client", "unix:/no/such/file"),
         ("server", "unix:/no/such/folder/app.sock:mode=660:user=root"),
         ("server", "tls:443:private_key=/no/such/key.pem"),

@@ -546,3 +546,28 @@ async def test_failed_later() -> None:
         dialled.socket.shutdown(socket.SHUT_RDWR)
         assert isinstance(await dialled.outcome, ConnectionResetError)
         dialled.abort()
+
+
+@pytest.mark.parametrize(
+    ("known", "late", "order"),
+    [
+        ([A, B, C], [v6("2001:db8::1")], "A 2001:db8::1 B C"),
+        ([A], [v6("2001:db8::1"), v6("2001:db8::2")], "A 2001:db8::1 2001:db8::2"),
+        ([A, v6("2001:db8::1")], [B], "A 2001:db8::1 B"),
+    ],
+)
+def test_late_addresses_alternate(known: list[Address], late: list[Address], order: str) -> None:
+    """Addresses that come late take turns with those that wait, beginning with the other family."""
+    begun: list[str] = []
+
+    def dial(address: Address) -> FakeDial:
+        begun.append(NAMES.get(address, address.host))
+        return FakeDial(0.01, REFUSED)
+
+    async def main() -> None:
+        coming: asyncio.Future[list[Address]] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.005, coming.set_result, late)
+        assert await race(known, dial, [], late=coming) is None
+
+    run(main())
+    assert " ".join(begun) == order

@@ -33,8 +33,36 @@ OF_PACKAGE = "of the package endpoint-sample is broken"
 NOWHERE = "ModuleNotFoundError: No module named 'endpoint_sample.nowhere'"
 TCP_HAS = "(it has: port, interface, backlog, v6only, reuse_port)"
 
-CLIENTS = ["fd", "memory", "ssl", "stdio", "tcp", "tcp6", "tls", "udp", "unix"]
-SERVERS = ["fd", "memory", "ssl", "stdio", "systemd", "tcp", "tcp6", "tls", "udp", "unix"]
+CLIENTS = [
+    "dns",
+    "fd",
+    "haproxy",
+    "httpconnect",
+    "memory",
+    "socks5",
+    "srv",
+    "ssl",
+    "stdio",
+    "tcp",
+    "tcp6",
+    "tls",
+    "udp",
+    "unix",
+]
+SERVERS = [
+    "dns",
+    "fd",
+    "haproxy",
+    "memory",
+    "ssl",
+    "stdio",
+    "systemd",
+    "tcp",
+    "tcp6",
+    "tls",
+    "udp",
+    "unix",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -111,9 +111,13 @@ def test_parse_server(text: str, spec: ServerSpec) -> None:
     assert parse_server(text) == spec
 
 
-KINDS = "fd, hop, hop6, hop7, memory, ssl, stdio, tcp, tcp6, tls, udp, unix"
+KINDS = (
+    "dns, fd, haproxy, hop, hop6, hop7, httpconnect, memory, socks5, srv, ssl, stdio, tcp, tcp6, "
+    "tls, udp, unix"
+)
 SERVER_KINDS = (
-    "fd, late, later, latest, memory, pair, ssl, stdio, systemd, tcp, tcp6, tls, udp, unix, wrap"
+    "dns, fd, haproxy, late, later, latest, memory, pair, ssl, stdio, systemd, tcp, tcp6, tls, "
+    "udp, unix, wrap"
 )
 HAS = "(it has: host, port, timeout, bind_address, bind_port, family)"
 BRACKETS = "a value with ':' goes in brackets, as in [::1]"

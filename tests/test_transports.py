@@ -186,6 +186,25 @@ async def test_tls_over_a_transport_to_a_peer_without() -> None:
     theirs.close()
 
 
+async def test_cancel_from_the_factory_over_a_transport() -> None:
+    """A cancel that comes from the factory closes the transport that TLS runs over."""
+    ours, theirs = pair()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_accepted_socket(Waiting, ours)
+
+    def factory() -> Recorder:
+        task.cancel()
+        return Recorder()
+
+    task = asyncio.create_task(secure_over(transport, Handover(factory), CLIENT, "x"))
+    server, there = await secure_accepted(theirs, Handover(Recorder), SERVER, 5.0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ours.fileno() == -1
+    await there.lost.wait()
+    server.abort()
+
+
 class FakeLoop:
     """A loop whose ``start_tls`` does as told, and whose connects are cancelled when all is done."""
 

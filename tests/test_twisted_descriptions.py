@@ -13,6 +13,7 @@ import pytest
 from asyncendpoints import (
     ClientSpec,
     DescriptionError,
+    ProxyProtocolServer,
     ServerSpec,
     StdioServer,
     SystemdServer,
@@ -101,6 +102,16 @@ KEYS: dict[str, Any] = {"private_key": "k.pem", "cert_key": "c.pem"}
         ("systemd:INET:0", SystemdServer("INET", 0)),
         ("systemd:domain=UNIX:name=my-web-server", SystemdServer("UNIX", name="my-web-server")),
         ("systemd:UNIX::my-web-server", SystemdServer("UNIX", name="my-web-server")),
+        # haproxy: another description
+        ("haproxy:tcp:80", ProxyProtocolServer(TCPServer(80))),
+        (
+            "haproxy:tcp:80:interface=127.0.0.1",
+            ProxyProtocolServer(TCPServer(80, "127.0.0.1")),
+        ),
+        (
+            "haproxy:ssl:443:privateKey=k.pem:certKey=c.pem",
+            ProxyProtocolServer(TLSServer(port=443, **KEYS)),
+        ),
         # stdio
         ("stdio:", StdioServer()),
         ("stdio", StdioServer()),

@@ -51,9 +51,7 @@ Examples:
 """
 
 
-@click.command(
-    "check", epilog=_EXAMPLES, short_help="Say what descriptions mean and what stands in their way."
-)
+@click.command("check", epilog=_EXAMPLES)
 @click.argument("descriptions", metavar="DESCRIPTION...", nargs=-1, required=True)
 @click.option("--client", "role", flag_value="client", help="Read it as something to connect to.")
 @click.option("--server", "role", flag_value="server", help="Read it as something to listen on.")

@@ -20,10 +20,18 @@ from rich.rule import Rule
 from rich.text import Text
 
 from asyncendpoints import events
+from asyncendpoints.cli.exchange import exchange
 from asyncendpoints.cli.exits import FAILURE, OK
 from asyncendpoints.cli.terminal import console, count, data, duration, indented
 from asyncendpoints.connecting import connect, open_connection
 from asyncendpoints.description import quote
+from asyncendpoints.dns.chain import Chain
+from asyncendpoints.dns.listening import listen as listen_dns
+from asyncendpoints.dns.lookups import lookup
+from asyncendpoints.dns.query import Query
+from asyncendpoints.dns.router import Router
+from asyncendpoints.dns.upstream import parse_upstream
+from asyncendpoints.dns.zoneload import Zone
 from asyncendpoints.errors import ConnectError, DescriptionError
 from asyncendpoints.kinds.tls import TLSClient
 from asyncendpoints.listening import listen
@@ -33,14 +41,34 @@ from asyncendpoints.specs import parse_server
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from asyncendpoints.dns.zonedict import Names
     from asyncendpoints.relaying import RelayEvent
     from asyncendpoints.server import Server
+    from asyncendpoints.specs import ClientSpec
 
 __all__ = ["Demo", "Echo", "demo", "in_words", "send_through"]
 
 #: What goes through each relay, and comes back.
 _RELAYED_BYTES = 16 * 1024 * 1024
 _GREETING = b"Hello, is anybody there?"
+
+#: Seconds that an answer may take.
+_DNS_SECONDS = 5.0
+
+#: What the name server knows, beside what it computes.
+HOME: Names = {
+    "@": {"MX": "10 mail"},
+    "mail": {"A": "192.0.2.25"},
+    "ns": {"A": "192.0.2.53"},
+    "printer": {"A": "192.0.2.9", "AAAA": "fd00::9"},
+}
+router = Router()
+
+
+@router.on("workstation{n:int}.example.com", "A")
+def workstation(query: Query, n: int) -> str:  # noqa: ARG001 - every such function gets it
+    """Compute the address of a workstation."""
+    return f"172.0.2.{n}"
 
 
 class Echo(asyncio.Protocol):
@@ -81,6 +109,7 @@ class Demo:
         self._started = time.perf_counter()
         self._connections = 0
         self._bytes = 0
+        self._questions = 0
         self._is_right = True
 
     async def run(self) -> bool:
@@ -92,6 +121,7 @@ class Demo:
                 for server in servers:
                     await self.greet(server)
                 await self._relay(stack, folder, servers)
+        await self._answer_queries()
         self._show_errors()
         await self._show_refusal()
         self._print_summary()
@@ -174,8 +204,49 @@ class Demo:
         )
         return any(isinstance(each, Opened) and each.spliced for each in seen)
 
+    async def _answer_queries(self) -> None:
+        self._head(4, "A name server: a function and a zone, in a chain")
+        chain = Chain(router, Zone.from_dict("home.test", HOME, ns="ns.home.test."))
+        texts = ("dns:0:interface=127.0.0.1", "tls:0:interface=127.0.0.1:selfsigned=localhost")
+        async with listen_dns(texts, chain) as server:
+            for text in texts:
+                self._code("listen", text)
+            self._fact("is reached by", "dim")
+            dns, tls = server.client_endpoints
+            self._fact(str(dns), "green")
+            self._fact(str(tls), "green")
+            await self.query("workstation7.example.com", "A", "172.0.2.7", dns)
+            self._note("No table has this name: a function of two lines computes its address.")
+            await self.query("printer.home.test", "AAAA", "fd00::9", dns, udp=False)
+            await self.query("home.test", "MX", "10 mail.home.test.", tls)
+        self._code("lookup", "workstation7.example.com A, resolver=chain")
+        started = time.perf_counter()
+        found = await lookup("workstation7.example.com", "A", resolver=chain)
+        seconds = time.perf_counter() - started
+        self._questions += 1
+        self._verdict(
+            [str(each) for each in found] == ["172.0.2.7"],
+            f"{found[0]} without a socket, in {duration(seconds)}",
+        )
+        self._note("What answers others is what this process itself can resolve names with.")
+
+    async def query(
+        self, name: str, rtype: str, expected: str, server: ClientSpec, *, udp: bool = True
+    ) -> None:
+        """Ask a name server, which is to answer with one record."""
+        self._code("query", f"{name} {rtype}")
+        query = Query.make(name, rtype)
+        found = await exchange(parse_upstream(server), query, timeout=_DNS_SECONDS, udp=udp)
+        self._questions += 1
+        answer = [each.data for each in found.message.answer]
+        self._verdict(
+            answer == [expected],
+            f"{', '.join(answer) or found.message.rcode} over {found.transport}, "
+            f"{count(found.bytes, 'byte')} in {duration(found.seconds)}",
+        )
+
     def _show_errors(self) -> None:
-        self._head(4, "Mistakes, and what the library says of them")
+        self._head(5, "Mistakes, and what the library says of them")
         text = "tcp:8080:interfaces=localhost"
         self._code("listen", text)
         try:
@@ -239,7 +310,8 @@ class Demo:
         text = Text(outcome, "bold green" if self._is_right else "bold red")
         text.append(
             f": {count(self._connections, 'connection')}, {data(self._bytes)} carried, "
-            f"{duration(seconds)} in all.\n\nWhat to try next:\n",
+            f"{count(self._questions, 'question')} answered, {duration(seconds)} in all.\n\n"
+            "What to try next:\n",
             "default",
         )
         for command, purpose in (
@@ -247,6 +319,8 @@ class Demo:
             ("asyncendpoints kinds tls", "the arguments of one"),
             ("asyncendpoints check tls:example.org:443", "what a description means"),
             ("asyncendpoints relay --help", "TLS in front of your server"),
+            ("asyncendpoints query example.org MX", "ask a name server"),
+            ("asyncendpoints dns --help", "be one"),
         ):
             text.append(f"\n  {command:<42}", "bold").append(purpose, "dim")
         self._to.print()
@@ -298,12 +372,13 @@ Example:
 """
 
 
-@click.command("demo", epilog=_EXAMPLES, short_help="Show what this is, in a second or two.")
+@click.command("demo", epilog=_EXAMPLES)
 @click.pass_context
 def demo(ctx: click.Context) -> None:
     """Show what this is, in a second or two, without a network.
 
     Starts echo servers over TLS, on a unix socket and in memory, connects to each by the text that its server
-    gives, and relays one into another. Exit code 1 if anything did not go as it should.
+    gives, and relays one into another; then a name server, which is asked over UDP, TCP and TLS. Exit code 1
+    if anything did not go as it should.
     """
     ctx.exit(OK if asyncio.run(Demo(console()).run()) else FAILURE)

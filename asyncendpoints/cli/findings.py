@@ -29,10 +29,13 @@ from asyncendpoints.kinds.adopted import (
     passed_descriptors,
     select,
 )
-from asyncendpoints.kinds.tcp import TCPClient, TCPServer
+from asyncendpoints.kinds.dns import DNSClient
+from asyncendpoints.kinds.proxied import ProxyClient
+from asyncendpoints.kinds.tcp import TCPClient
 from asyncendpoints.kinds.tls import TLSAcceptor, TLSClient, TLSServer
-from asyncendpoints.kinds.udp import UDPClient, UDPServer
+from asyncendpoints.kinds.udp import UDPClient
 from asyncendpoints.kinds.unix import UNIXClient, UNIXServer, kind_of_file
+from asyncendpoints.ports import PortServer
 from asyncendpoints.specs import ServerSpec, Spec
 
 if TYPE_CHECKING:
@@ -96,11 +99,11 @@ async def find_out(
     """
     findings = Findings()
     now = now or datetime.now(UTC)
-    if isinstance(spec, TCPServer | TLSServer | UDPServer):
+    if isinstance(spec, PortServer):
         _look_at_port(findings, spec, first_free_port() if free_port is None else free_port, holder)
     if isinstance(spec, TLSServer):
         _look_at_server_keys(findings, spec, now)
-    if isinstance(spec, TCPClient | UDPClient) or (
+    if isinstance(spec, TCPClient | UDPClient | DNSClient) or (
         isinstance(spec, TLSClient) and spec.endpoint is None
     ):
         await _look_up(findings, spec)
@@ -118,6 +121,9 @@ async def find_out(
 
 
 def _nested(spec: Spec) -> Iterator[Spec]:
+    if isinstance(spec, ProxyClient):
+        yield spec.way
+        return
     for each in grammar(type(spec)).fields:
         value = getattr(spec, each.name)
         if isinstance(value, Spec):
@@ -133,7 +139,7 @@ def _include(findings: Findings, inner: Findings) -> None:
 # TCP and UDP
 
 
-async def _look_up(findings: Findings, spec: TCPClient | TLSClient | UDPClient) -> None:
+async def _look_up(findings: Findings, spec: TCPClient | TLSClient | UDPClient | DNSClient) -> None:
     try:
         found = await Attempt(spec).addresses(spec.host, spec.port, spec.family)
     except ConnectError as error:
@@ -141,7 +147,7 @@ async def _look_up(findings: Findings, spec: TCPClient | TLSClient | UDPClient) 
         return
     findings.addresses += [str(each) for each in found]
     if len(found) > 1:
-        how = "tried" if isinstance(spec, UDPClient) else "raced"
+        how = "tried" if isinstance(spec, UDPClient | DNSClient) else "raced"
         findings.add(OK, f"{spec.host} has {len(found)} addresses, {how} in the order shown")
 
 
@@ -160,7 +166,7 @@ def first_free_port(user: int | None = None, setting: Path = _UNPRIVILEGED) -> i
 
 def _look_at_port(
     findings: Findings,
-    spec: TCPServer | TLSServer | UDPServer,
+    spec: PortServer,
     first_free: int,
     holder: Callable[[int, str], str | None],
 ) -> None:
@@ -176,7 +182,8 @@ def _look_at_port(
             f"port {spec.port}: ports below {first_free} need root or CAP_NET_BIND_SERVICE; "
             "systemd: can pass them on",
         )
-    held = holder(spec.port, "udp" if isinstance(spec, UDPServer) else "tcp")
+    holders = (holder(spec.port, each) for each in sorted(spec.protocols))
+    held = next((each for each in holders if each is not None), None)
     if held is None:
         findings.add(OK, f"port {spec.port}: no process that can be seen from here has it")
     elif spec.interface is None and not spec.reuse_port:

@@ -58,9 +58,7 @@ Examples:
 """
 
 
-@click.command(
-    "kinds", epilog=_EXAMPLES, short_help="List the kinds of endpoints and their arguments."
-)
+@click.command("kinds", epilog=_EXAMPLES)
 @click.argument("kind", required=False)
 def kinds(kind: str | None) -> None:
     """List the kinds of endpoints, or the arguments of KIND.

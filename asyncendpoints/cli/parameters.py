@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from asyncendpoints.dns.networks import parse_network
 from asyncendpoints.errors import DescriptionError
 from asyncendpoints.specs import (
     ClientSpec,
@@ -19,7 +20,15 @@ from asyncendpoints.specs import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SECONDS", "as_client", "as_server"]
+__all__ = [
+    "SECONDS",
+    "as_client",
+    "as_networks",
+    "as_server",
+    "as_servers",
+    "as_upstream",
+    "as_upstreams",
+]
 
 T = TypeVar("T")
 
@@ -47,6 +56,46 @@ def as_server(ctx: click.Context, param: click.Parameter, value: str) -> ServerS
         )
         raise click.BadParameter(problem, ctx, param)
     return spec
+
+
+def as_servers(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[ServerSpec, ...]:
+    """Read an option as descriptions of where to answer DNS queries; for ``callback``."""
+    from asyncendpoints.kinds.dns import parse_name_server  # for one command
+
+    return tuple([_read(parse_name_server, ctx, param, each) for each in value])
+
+
+def as_networks(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Read an option as networks or addresses; for ``callback``."""
+    try:
+        for each in value:
+            parse_network(each)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+    return value
+
+
+def as_upstream(ctx: click.Context, param: click.Parameter, value: str) -> ClientSpec:
+    """Read an argument as a name server to ask; for ``callback``."""
+    from asyncendpoints.dns.upstream import (
+        parse_upstream,
+    )  # the commands without DNS do not wait for it
+
+    try:
+        return parse_upstream(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+def as_upstreams(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[ClientSpec, ...]:
+    """Read an option as name servers to ask; for ``callback``."""
+    return tuple([as_upstream(ctx, param, each) for each in value])
 
 
 def _read(parse: Callable[[str], T], ctx: click.Context, param: click.Parameter, value: str) -> T:

@@ -203,9 +203,7 @@ Examples:
 """
 
 
-@click.command(
-    "relay", epilog=_EXAMPLES, short_help="Listen, connect, and carry the bytes both ways."
-)
+@click.command("relay", epilog=_EXAMPLES)
 @click.argument("listen", metavar="LISTEN", callback=as_server)
 @click.argument("connect", metavar="CONNECT", callback=as_client)
 @click.option(

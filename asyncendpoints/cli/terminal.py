@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["console", "count", "data", "duration", "indented", "line"]
+__all__ = ["console", "count", "cut", "data", "duration", "indented", "line", "printable"]
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -35,6 +36,18 @@ def indented(to: Console, text: Text, by: int, label: Text | None = None) -> Non
         each.rstrip()
         to.print(start.append_text(each), soft_wrap=True)
         start = Text(" " * (by + len(label or "")))
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal would obey."""
+    return "".join([each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text])
+
+
+def cut(text: str, columns: int, ellipsis: str = "\N{HORIZONTAL ELLIPSIS}") -> str:
+    """Cut a text that needs more columns than there are, and say so with an ellipsis of one column."""
+    if cell_len(text) <= columns:
+        return text
+    return set_cell_size(text, columns - 1) + ellipsis
 
 
 def count(number: int, noun: str) -> str:

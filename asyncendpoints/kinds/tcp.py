@@ -39,6 +39,9 @@ class TCPClient(ClientSpec):
     bind_port: Annotated[Port, Help("port to connect from; 0 for any", "bindPort")] = 0
     family: Annotated[Family, Help("which addresses of the host to use")] = "any"
 
+    async def addresses(self, attempt: Attempt) -> list[Address]:
+        return await attempt.all_addresses(self.host, self.port, self.family)
+
     async def open_socket(self, attempt: Attempt) -> socket.socket:
         addresses = await attempt.addresses(self.host, self.port, self.family)
         return await attempt.race(addresses, (self.bind_address, self.bind_port))
@@ -48,7 +51,7 @@ class TCPPortServer(PortServer):
     """The base of servers that listen on a TCP port, which have these fields."""
 
     __slots__ = ()
-    protocol = "tcp"
+    protocols = frozenset({"tcp"})
 
     if TYPE_CHECKING:
 

@@ -14,10 +14,11 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from asyncendpoints import events
-from asyncendpoints.addresses import Address, to_ascii
+from asyncendpoints.addresses import to_ascii
+from asyncendpoints.attempt import all_of
 from asyncendpoints.contexts import (
     ClientTerms,
     ServerTerms,
@@ -52,6 +53,7 @@ from asyncendpoints.fields import (
 from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.handshakes import certificate_problem, handshake_problem
 from asyncendpoints.kinds.tcp import Family, TCPClient, TCPPortServer
+from asyncendpoints.listeners import peer_address
 from asyncendpoints.ports import reachable_host
 from asyncendpoints.specs import ClientSpec
 from asyncendpoints.transports import (
@@ -69,9 +71,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
+    from asyncendpoints.addresses import Address
     from asyncendpoints.attempt import Attempt
     from asyncendpoints.certificates import CertificateFacts, KeyPair
     from asyncendpoints.listeners import Acceptor
+    from asyncendpoints.resolving import Candidates
 
 __all__ = ["TLSAcceptor", "TLSClient", "TLSServer"]
 
@@ -168,6 +172,7 @@ class TLSClient(ClientSpec):
     ciphers: Annotated[Ciphers | None, Help("ciphers of TLS 1.2 to offer")] = None
     family: Annotated[Family, Help("which addresses of the host to use")] = "any"
     bind_port: Annotated[Port, Help("port to connect from; 0 for any", "bindPort")] = 0
+    svcb: Annotated[YesNo, Help("go where the HTTPS records of the host say (RFC 9460)")] = False
 
     def check(self) -> None:
         if self.pin and self.trust_roots is not None:
@@ -178,6 +183,7 @@ class TLSClient(ClientSpec):
             ("bind_address", self.bind_address is not None),
             ("bind_port", self.bind_port != 0),
             ("family", self.family != "any"),
+            ("svcb", self.svcb),
         ):
             if given:
                 raise SpecError(
@@ -188,6 +194,34 @@ class TLSClient(ClientSpec):
     def server_name(self) -> str:
         """The name that is asked for and verified: in A-labels, or an address without zone id."""
         return to_ascii(self.hostname or self.host).partition("%")[0].removesuffix(".")
+
+    @property
+    def carrier(self) -> ClientSpec:
+        """What makes the connection that TLS is spoken over."""
+        return self.endpoint or TCPClient(
+            self.host,
+            self.port,
+            bind_address=self.bind_address,
+            bind_port=self.bind_port,
+            family=self.family,
+        )
+
+    async def addresses(self, attempt: Attempt) -> list[Address]:
+        if self.svcb:
+            return await all_of(await self._alternatives(attempt))
+        return await self.carrier.addresses(attempt)
+
+    async def _alternatives(self, attempt: Attempt) -> Candidates:
+        from asyncendpoints.kinds.https_records import alternatives  # slow, for what DNS needs
+
+        return await alternatives(attempt, self.host, self.port, self.family, self.alpn or ())
+
+    async def _open_socket(self, attempt: Attempt) -> socket.socket:
+        """Connect to what TLS is spoken over, which is plain."""
+        if self.svcb:
+            local = self.bind_address, self.bind_port
+            return await attempt.race(await self._alternatives(attempt), local)
+        return await self.carrier.open_socket(attempt)
 
     async def open(self, attempt: Attempt, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         context = self._context(attempt)
@@ -222,16 +256,10 @@ class TLSClient(ClientSpec):
         self, attempt: Attempt, handover: Handover[P], context: ssl.SSLContext
     ) -> tuple[asyncio.Transport, P]:
         """Connect and shake hands, over a plain socket where there is one."""
-        inner = self.endpoint or TCPClient(
-            self.host,
-            self.port,
-            bind_address=self.bind_address,
-            bind_port=self.bind_port,
-            family=self.family,
-        )
+        inner = self.carrier
         name = self.server_name
-        if type(inner).open_socket is not ClientSpec.open_socket:
-            sock = await inner.open_socket(attempt)
+        if inner.is_plain():
+            sock = attempt.followed(await self._open_socket(attempt))
             await self._begin(attempt, partial(release, sock))
             return await secure(sock, handover, context, name)
         transport, _ = await attempt.open(inner, Waiting)
@@ -477,7 +505,7 @@ class TLSAcceptor:
     async def accept(
         self, sock: socket.socket, factory: Callable[[], P], timeout: float
     ) -> tuple[asyncio.Transport, P]:
-        peer = _peer(sock)
+        peer = peer_address(sock)
         try:
             return await secure_accepted(sock, Handover(factory), self._context, timeout)
         except BrokenHandshakeError as failure:
@@ -488,11 +516,3 @@ class TLSAcceptor:
             else:
                 problem = handshake_problem(error, "client")
             raise HandshakeError(peer, problem) from error
-
-
-def _peer(sock: socket.socket) -> Address:
-    """Give the address of a client, which may have gone meanwhile."""
-    peer: Any = ""
-    with suppress(OSError):
-        peer = sock.getpeername()
-    return Address(sock.family, peer)

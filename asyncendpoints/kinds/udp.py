@@ -45,6 +45,9 @@ class UDPClient(DatagramClientSpec):
     family: Annotated[Family, Help("which addresses of the host to use")] = "any"
     broadcast: Annotated[YesNo, Help("allow the host to be a broadcast address")] = False
 
+    async def addresses(self, attempt: Attempt) -> list[Address]:
+        return await attempt.all_addresses(self.host, self.port, self.family)
+
     async def open_datagram_socket(self, attempt: Attempt) -> socket.socket:
         addresses = await attempt.addresses(self.host, self.port, self.family)
         dialler = partial(DatagramDial, broadcast=self.broadcast)
@@ -83,7 +86,7 @@ class UDPServer(PortServer, DatagramServerSpec):
     """A UDP port; without an interface on IPv4 and IPv6."""
 
     names = (Name("udp", "udp:5353"),)
-    protocol = "udp"
+    protocols = frozenset({"udp"})
 
     port: Annotated[Port, Help("port to receive on; 0 for any free one")]
     interface: Annotated[Host | None, Help("address to receive on; as a rule all of them")] = None

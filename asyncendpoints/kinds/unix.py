@@ -128,20 +128,24 @@ class UNIXClient(ClientSpec):
         False
     )
 
-    async def open_socket(self, attempt: Attempt) -> socket.socket:
-        attempt.stage = "connect"
+    async def addresses(self, attempt: Attempt) -> list[Address]:
+        return [self._address(attempt)]
+
+    def _address(self, attempt: Attempt) -> Address:
         problem = _too_long(self.path)
         if problem:
             raise attempt.error(problem, errno=errno.ENAMETOOLONG)
-        sockaddr = _sockaddr(self.path)
+        return Address(socket.AF_UNIX, _sockaddr(self.path))
+
+    async def open_socket(self, attempt: Attempt) -> socket.socket:
+        attempt.stage = "connect"
+        address = self._address(attempt)
         try:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
             raise self._error(attempt, error) from error
         try:
-            refused = await knock(
-                attempt, Address(socket.AF_UNIX, sockaddr), lambda: sock.connect_ex(sockaddr)
-            )
+            refused = await knock(attempt, address, lambda: sock.connect_ex(address.sockaddr))
             if refused is not None:
                 raise self._error(attempt, refused) from refused
         except BaseException:

@@ -20,23 +20,46 @@ if TYPE_CHECKING:
 #: Names that annotations write without their module.
 _BARE = {
     "Annotated", "Any", "Awaitable", "Callable", "ClassVar", "Generator", "Iterable", "KW_ONLY",
-    "Mapping", "Path", "Self", "Sequence", "SSLContext", "TracebackType",
+    "IPv4Address", "IPv6Address", "Mapping", "Path", "Self", "Sequence", "SSLContext",
+    "TracebackType",
     "SSLCertVerificationError", "SSLError", "gaierror",
 }  # fmt: skip
 
 #: Type variables.
-_VARIABLES = {"P", "S", "T"}
+_VARIABLES = {"F", "P", "S", "T"}
 
 #: Classes and modules that users meet in signatures and need not know.
 _INSIDE = {
+    "AnyAddress",
+    "Authority",
+    "Body",
     "Bound",
     "BoundDatagram",
+    "BoundDatagrams",
+    "Candidates",
+    "Connection",
+    "DNSListening",
     "DatagramListening",
     "Dial",
     "HandlerServer",
+    "IPAddress",
     "Listening",
+    "Loaded",
+    "Names",
+    "Policy",
+    "RData",
+    "Responder",
+    "Served",
+    "Transport",
+    "Tunnelling",
     "events",
 }
+
+#: Flags of a query, for those who make one by its constructor.
+_FLAGS = {"AD", "CD", "DO", "RD"}
+
+#: Classes of dnspython.
+_DNSPYTHON = {"Name", "RRset", "SRV"}
 
 
 def resolve(
@@ -77,9 +100,9 @@ def _is_foreign(target: str) -> bool:
     return (
         first in sys.stdlib_module_names
         or hasattr(builtins, first)
-        or first in _BARE
+        or first in _BARE | _INSIDE
         or last in _VARIABLES
-        or last in _INSIDE
+        or last in _INSIDE | _FLAGS | _DNSPYTHON
     )
 
 
@@ -97,12 +120,29 @@ class Comments:
         self, app: Sphinx, what: str, name: str, value: Any, options: Any, lines: Any
     ) -> None:
         """After napoleon."""
-        if what == "attribute":
+        if what in {"attribute", "property"}:
             lines[:] = self._saved
 
 
 #: Classes that users are given and do not make.
-_GIVEN = {"Attempt", "Listener", "ListeningSocket", "Server", "Sockets", "StreamServer"}
+_GIVEN = {
+    "AddressGuard",
+    "Attempt",
+    "CacheStats",
+    "Counters",
+    "Listener",
+    "ListeningSocket",
+    "NameServer",
+    "Resolver",
+    "Response",
+    "Server",
+    "Sockets",
+    "StreamCounters",
+    "StreamServer",
+    "Tunnel",
+    "UpstreamStats",
+    "Zone",
+}
 
 
 def shorten(

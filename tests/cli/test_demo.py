@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,10 @@ def test_it_works_in_under_five_seconds() -> None:
     result = run("demo")
     assert time.monotonic() - started < 5
     assert result.exit_code == 0, result.output
-    assert "All of it went as it should: 5 connections, 67.1 MB carried" in words(result.output)
+    text = words(re.sub(r"[│╰╭]", "", result.output))
+    assert (
+        "All of it went as it should: 5 connections, 67.1 MB carried, 4 questions answered" in text
+    )
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
@@ -38,7 +42,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
 
 
 def test_it_shows_each_step() -> None:
-    """Servers, clients, relays and mistakes are all there."""
+    """Servers, clients, relays, a name server and mistakes are all there."""
     text = words(run("demo", columns=200).output)
     for part in (
         "listen tls:0:interface=127.0.0.1:selfsigned=localhost is reached by tls:127.0.0.1:",
@@ -48,6 +52,12 @@ def test_it_shows_each_step() -> None:
         "the key of the server is the one of the pin",
         "connect memory:demo",
         "whole by SHA-256",
+        "listen dns:0:interface=127.0.0.1",
+        "is reached by dns:127.0.0.1:",
+        "query workstation7.example.com A ok 172.0.2.7 over UDP, ",
+        "query printer.home.test AAAA ok fd00::9 over TCP, ",
+        "query home.test MX ok 10 mail.home.test. over TLSv1.3, ",
+        "lookup workstation7.example.com A, resolver=chain ok 172.0.2.7 without a socket, in ",
         "did you mean 'interface'?",
         "ConnectRefusedError: memory:nobody",
         "What to try next:",
@@ -96,6 +106,23 @@ def test_an_echo_that_is_wrong_is_said_to_be_wrong(outcome: Callable[..., str]) 
     text = outcome(Echo=BadEcho)
     assert "WRONG" in text
     assert "Something went wrong" in text
+
+
+def test_a_name_server_that_is_wrong_is_said_to_be_wrong(outcome: Callable[..., str]) -> None:
+    """Another answer, or none, fails the demo."""
+    text = outcome(HOME={"mail": {"A": "192.0.2.25"}, "@": {"MX": "20 mail"}})
+    assert "WRONG NXDOMAIN over TCP" in text
+    assert "WRONG 20 mail.home.test. over TLS" in text
+    assert "Something went wrong" in text
+
+
+def test_a_lookup_that_is_wrong_is_said_to_be_wrong(outcome: Callable[..., str]) -> None:
+    """Another address than the function's fails the demo."""
+
+    async def lookup(name: str, rtype: str, resolver: object) -> list[str]:
+        return ["192.0.2.1"]
+
+    assert "WRONG 192.0.2.1 without a socket" in outcome(lookup=lookup)
 
 
 def test_a_mistake_that_is_no_error_is_wrong(outcome: Callable[..., str]) -> None:

@@ -102,6 +102,18 @@ async def test_udp_has_ports_of_its_own() -> None:
     assert findings.found[1] == Finding("problem", "port 53 is held by udp: dnsmasq (process 7)")
 
 
+async def test_dns_has_ports_of_both() -> None:
+    """A DNS server is held against the sockets of TCP and of UDP."""
+    findings = await server("dns:10053", holder="dnsmasq (process 7)")
+    assert findings.found == [Finding("problem", "port 10053 is held by tcp: dnsmasq (process 7)")]
+
+
+async def test_addresses_of_dns_are_tried() -> None:
+    """Those of a DNS client are shown, and not called a race."""
+    findings = await client("dns:[::1]")
+    assert (findings.addresses, findings.found) == (["[::1]:53"], [])
+
+
 async def test_addresses_of_udp_are_tried() -> None:
     """Those of a UDP client are shown, and not called a race."""
     findings = await client("udp:[::1]:53")
@@ -237,6 +249,16 @@ async def test_what_is_nested_is_looked_at_too(tmp_path: Path) -> None:
     findings = await client(f"tls:example.org:443:endpoint=[unix:{tmp_path}/no.sock]")
     assert findings.addresses == [f"{tmp_path}/no.sock"]
     assert findings.would_fail
+
+
+@pytest.mark.parametrize(
+    "proxy", ["127.0.0.1:9050:example.org:80", "x:80:proxy=[tcp:127.0.0.1:9050]"]
+)
+@pytest.mark.parametrize("kind", ["socks5", "httpconnect"])
+async def test_of_a_proxy_the_address_is_looked_at(kind: str, proxy: str) -> None:
+    """What is connected to is the proxy; nobody looks up its target here."""
+    findings = await client(f"{kind}:{proxy}")
+    assert (findings.addresses, findings.found) == (["127.0.0.1:9050"], [])
 
 
 # Unix

@@ -53,7 +53,9 @@ def test_an_unknown_kind_is_wrong_usage() -> None:
     """The error lists the kinds that there are."""
     result = run("kinds", "tpc")
     assert result.exit_code == 2
-    assert "there is no kind 'tpc'; there are: fd, memory" in result.stderr
+    assert (
+        "there is no kind 'tpc'; there are: dns, fd, haproxy, httpconnect, memory" in result.stderr
+    )
 
 
 class FakeEntryPoint:

@@ -7,19 +7,16 @@ import runpy
 import subprocess
 import sys
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from asyncendpoints import __main__
-from asyncendpoints.cli.program import Program
+from asyncendpoints.cli.program import COMMANDS, Program, program
 from asyncendpoints.errors import ListenError
 from asyncendpoints.specs import parse_server
 from tests.cli.support import run
-
-if TYPE_CHECKING:
-    import click
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -28,7 +25,19 @@ def test_the_version_is_that_of_the_package() -> None:
     assert (result.exit_code, result.output) == (0, f"asyncendpoints {version('asyncendpoints')}\n")
 
 
-@pytest.mark.parametrize("command", ["relay", "check", "kinds", "demo"])
+NAMES = ["check", "demo", "dns", "explain", "kinds", "query", "relay", "srv"]
+
+
+def python(code: str) -> str:
+    """Run some Python in a process of its own, and give what it prints."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", NAMES)
 def test_each_command_has_help_with_examples(command: str) -> None:
     """The help of a command shows how it is called."""
     result = run(command, "--help")
@@ -37,11 +46,49 @@ def test_each_command_has_help_with_examples(command: str) -> None:
 
 
 def test_the_program_lists_its_commands() -> None:
-    """``--help`` names every command."""
+    """``--help`` names every command, with a line about it."""
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("relay", "check", "kinds", "demo"):
-        assert f"\n  {command} " in result.output
+    listed = result.output.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [each.split()[0] for each in listed] == NAMES
+    assert listed[0] == "  check    Say what descriptions mean and what stands in their way."
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_a_command_has_its_name_and_line(command: str) -> None:
+    """What the list says of a command is what the command knows of itself."""
+    found = program.get_command(click.Context(program), command)
+    assert found is not None
+    assert found.name == command
+    assert found.short_help == COMMANDS[command][1]
+
+
+def test_the_list_of_commands_imports_none() -> None:
+    """``--help`` and ``--version`` wait for no command, and neither do they for DNS or the console."""
+    code = (
+        "import sys\n"
+        "from asyncendpoints.cli.program import program\n"
+        "for option in ('--help', '--version'): program([option], standalone_mode=False)\n"
+        "print(sorted(each for each in sys.modules if each.startswith('asyncendpoints.')))\n"
+        "print('rich' in sys.modules)"
+    )
+    *_, own, rich = python(code).splitlines()
+    assert own == str(
+        [f"asyncendpoints.{each}" for each in ("cli", "cli.exits", "cli.program", "errors")]
+    )
+    assert rich == "False"
+
+
+def test_only_the_command_that_runs_is_imported() -> None:
+    """A command without DNS does not wait for it."""
+    code = (
+        "import sys\n"
+        "from asyncendpoints.cli.program import COMMANDS, program\n"
+        "program(['kinds', 'memory'], standalone_mode=False)\n"
+        "modules = {f'asyncendpoints.cli.{module}' for module, _ in COMMANDS.values()}\n"
+        "print(sorted(modules & set(sys.modules)), 'dns' in sys.modules)"
+    )
+    assert python(code).splitlines()[-1] == "['asyncendpoints.cli.kinds'] False"
 
 
 def test_an_unknown_command_is_wrong_usage() -> None:
@@ -101,6 +148,7 @@ def test_a_missing_package_is_named_with_what_installs_it(
     for name in [each for each in sys.modules if each.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(sys, "argv", ["asyncendpoints", "kinds"])
     with pytest.raises(SystemExit) as caught:
         __main__.main()
     assert caught.value.code == (
@@ -113,6 +161,7 @@ def test_another_missing_module_is_an_error_of_its_own(monkeypatch: pytest.Monke
     """A module that is missing for another reason is not put down to the extra."""
     monkeypatch.delitem(sys.modules, "asyncendpoints.cli.program")
     monkeypatch.setitem(sys.modules, "asyncendpoints.cli.relay", None)
+    monkeypatch.setattr(sys, "argv", ["asyncendpoints", "relay"])
     with pytest.raises(ModuleNotFoundError):
         __main__.main()
 
@@ -124,8 +173,4 @@ def test_the_library_imports_nothing_of_the_command_line() -> None:
         "for name in asyncendpoints.__all__: getattr(asyncendpoints, name)\n"
         "print([name for name in ('click', 'rich') if name in sys.modules])"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
-    assert done.stdout == "[]\n"
+    assert python(code) == "[]\n"

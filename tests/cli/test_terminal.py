@@ -8,7 +8,16 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from asyncendpoints.cli.terminal import console, count, data, duration, indented, line
+from asyncendpoints.cli.terminal import (
+    console,
+    count,
+    cut,
+    data,
+    duration,
+    indented,
+    line,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,37 @@ def test_an_indented_text_needs_no_label() -> None:
     to, file = output(24)
     indented(to, Text("one two three four five six"), 2)
     assert file.getvalue() == "  one two three four\n  five six\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "shown"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "ab…"),
+        ("例え", 4, "例え"),
+        ("例えば", 4, "例 …"),
+        ("例えば", 5, "例え…"),
+    ],
+)
+def test_what_is_cut_says_so(text: str, columns: int, shown: str) -> None:
+    """A text has at most its columns, of which letters of some scripts take two."""
+    assert cut(text, columns) == shown
+
+
+def test_another_ellipsis_can_be_given() -> None:
+    """Where there is no Unicode the mark is another."""
+    assert cut("abcd", 3, "~") == "ab~"
+
+
+@pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\nb", "a\x9bb", "a\u202eb", "a\udc80b"])
+def test_what_a_terminal_would_obey_is_replaced(text: str) -> None:
+    """Control characters, marks of direction and surrogates are not printed."""
+    assert printable(text) == f"a\ufffd{text[2:]}"
+
+
+def test_letters_are_printed() -> None:
+    """Those of any script, and spaces, stay as they are."""
+    assert printable("bücher 例え.テスト") == "bücher 例え.テスト"
 
 
 def test_consoles_are_those_of_the_moment(capsys: pytest.CaptureFixture[str]) -> None:

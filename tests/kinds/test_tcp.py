@@ -19,7 +19,7 @@ from asyncendpoints.errors import (
 )
 from asyncendpoints.kinds.tcp import TCPClient
 from asyncendpoints.specs import parse_client
-from tests.support import Recorder, black_hole
+from tests.support import Recorder, black_hole, unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,8 +149,7 @@ async def test_self_connect() -> None:
 )
 async def test_bind(server: str, bind: str, host: str) -> None:
     """The connection comes from the address and the port that the text says."""
-    with listening("127.0.0.3") as spare:
-        free = spare.getsockname()[1]
+    free = unused_port()
     with listening(server) as sock:
         port = sock.getsockname()[1]
         await peer_of(f"tcp:[{server}]:{port}:{bind.format(port=free)}")

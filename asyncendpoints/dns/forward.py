@@ -1,0 +1,529 @@
+"""A resolver that asks other servers: ``Forward``.
+
+A question in the air is one object, a `Flight`, however many wait for its outcome; none of them takes a task.
+
+Source: RFC 5452 and RFC 5625 for forwarders; RFC 9520, section 3, for how often others are asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from math import inf
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, Literal, Self, get_args
+
+from asyncendpoints.addresses import unmapped
+from asyncendpoints.dns.names import encode_name, is_subdomain
+from asyncendpoints.dns.outcome import EDE, PASS, EDECode, Failure, Rcode
+from asyncendpoints.dns.query import CD, DO, Query
+from asyncendpoints.dns.records import Type
+from asyncendpoints.dns.resolvconf import ConfFile, ResolvConf
+from asyncendpoints.dns.resolver import GIVEN_UP, Pending
+from asyncendpoints.dns.special import special
+from asyncendpoints.dns.timers import TICK, Timed, Wheel, wheel
+from asyncendpoints.dns.upstream import Dice, OwnAddresses, Upstream, UpstreamStats, parse_upstream
+from asyncendpoints.errors import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from asyncendpoints.dns.outcome import Outcome, Response
+    from asyncendpoints.dns.upstream import Tries
+    from asyncendpoints.specs import ClientSpec
+
+__all__ = ["Forward", "Policy", "UpstreamStats"]
+
+#: Which upstream is asked first: the first that works, each in turn, any, or the one that answers soonest.
+Policy = Literal["sequential", "round-robin", "random", "fastest"]
+
+#: The flags of a query that make its answer another one.
+_KEPT: Final = CD | DO
+#: The codes after which another upstream may know more.
+_GOES_ON: Final = frozenset({Rcode.SERVFAIL, Rcode.REFUSED, Rcode.NOTIMP})
+#: How many times one upstream may be asked a question, at most.
+_MOST_ATTEMPTS: Final = 100
+#: Who has less time than this, in seconds, gets a timer of its own, so that the flight has time for others.
+_HASTE: Final = 1.0
+
+_LATE = Failure(ede=EDE(EDECode.NO_REACHABLE_AUTHORITY, "no upstream answered in time"))
+_UNREACHABLE = Failure(ede=EDE(EDECode.NETWORK_ERROR, "no upstream can be reached"))
+_LOOP = Failure(ede=EDE(EDECode.OTHER, "an upstream forwards to this resolver"))
+_FULL = Failure(ede=EDE(EDECode.NOT_READY, "too many questions wait for upstreams"))
+_CLOSED = Failure(ede=EDE(EDECode.NOT_READY, "closed"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Who is asked, and how."""
+
+    specs: tuple[ClientSpec, ...]
+    policy: Policy
+    attempts: int
+    patience: float
+    trust_ad: bool
+
+
+class Forward:
+    """Asks other servers, and gives their answers without what was not asked for.
+
+    Without recursion it passes. Special-use names are answered here, and never leave unless ``only`` names
+    them.
+
+    Args:
+        upstreams: Addresses, descriptions such as ``tls:9.9.9.9``, or specs; see `parse_upstream`.
+        policy: Which of them is asked first.
+        timeout: The longest time to an outcome, in seconds, above 0.
+        attempts: How many times each may be asked, 1 to 100.
+        patience: The longest time, in seconds, for which one is waited for before the next is asked as well;
+            it is shorter for one that usually answers soon.
+        only: Domains whose names are forwarded; for others it passes. As a rule all.
+        trust_ad: Whether the AD bit of the upstreams is passed on: only where nobody can change it on its
+            way.
+        max_outstanding: How many questions may be in the air, 1 or more; what is more is a failure.
+
+    Raises:
+        DescriptionError: A text is no description of a client.
+        DomainNameError: One of ``only`` is no domain name.
+        ValueError: There is no upstream, or a number is out of range.
+        TypeError: ``only`` is a text, or a number is none.
+    """
+
+    #: Servers that ask this offer recursion.
+    recursive: Final = True
+
+    def __init__(
+        self,
+        *upstreams: str | ClientSpec,
+        policy: Policy = "sequential",
+        timeout: float = 5.0,
+        attempts: int = 2,
+        patience: float = 2.0,
+        only: Iterable[str] = (),
+        trust_ad: bool = False,
+        max_outstanding: int = 10_000,
+    ) -> None:
+        if not upstreams:
+            raise ValueError("a forwarder needs an upstream, as in Forward('9.9.9.9')")
+        if policy not in get_args(Policy):
+            raise ValueError(f"policy is {policy!r}, expected one of {', '.join(get_args(Policy))}")
+        _check_seconds("timeout", timeout)
+        _check_seconds("patience", patience)
+        _check_number("attempts", attempts, _MOST_ATTEMPTS)
+        _check_number("max_outstanding", max_outstanding)
+        if isinstance(only, str):
+            raise TypeError(f"only is a list of domains, not the text {only!r}")
+        specs = tuple(map(parse_upstream, upstreams))
+        self._plan = _Plan(specs, policy, attempts, patience, trust_ad)
+        self._timeout = timeout
+        self._only = tuple([encode_name(each).lower() for each in only])
+        self._named = tuple(
+            [each for each in self._only if special(Query(each, Type.A)) is not None]
+        )
+        self._most = max_outstanding
+        self._file: ConfFile | None = None
+        self._port = 53
+        self._check_at = inf
+        #: How many times each upstream may be asked.
+        self.attempts = attempts
+        self._loop: asyncio.AbstractEventLoop | None = None
+        #: The timers of the loop.
+        self.wheel: Wheel
+        self._dice = Dice()
+        self._own = OwnAddresses()
+        self._upstreams: tuple[Upstream, ...] = ()
+        self._turn = 0
+        #: The questions in the air: one each, however many wait.
+        self.flights: dict[tuple[bytes, int, int], Flight] = {}
+
+    @classmethod
+    def from_resolv_conf(
+        cls,
+        path: str | Path = "/etc/resolv.conf",
+        *,
+        port: int = 53,
+        timeout: float = 5.0,
+        only: Iterable[str] = (),
+        max_outstanding: int = 10_000,
+    ) -> Self:
+        """Make a forwarder to the servers of this machine; the file is read again when it has changed.
+
+        Without the file, or a server in it, that is one on this machine. The options ``rotate``,
+        ``attempts``, ``timeout`` (as ``patience``), ``use-vc`` and ``trust-ad`` count.
+
+        Args:
+            path: The file.
+            port: The port of the servers, 1 to 65535.
+            timeout: As for `Forward`, and so are ``only`` and ``max_outstanding``.
+            only: As there.
+            max_outstanding: As there.
+
+        Source: resolv.conf(5).
+        """
+        made = cls("127.0.0.1", timeout=timeout, only=only, max_outstanding=max_outstanding)
+        made._port = port
+        made._file = ConfFile(path)
+        made._plan = made._planned(made._file.conf)
+        made.attempts = made._plan.attempts
+        made._check_at = 0.0
+        return made
+
+    @property
+    def resolv_conf(self) -> ResolvConf | None:
+        """What its file says, search list included, or None if it was not made of one."""
+        return None if self._file is None else self._file.conf
+
+    @property
+    def stats(self) -> tuple[UpstreamStats, ...]:
+        """What each upstream has done since the first question, in the order in which they were given."""
+        return tuple([each.stats for each in self._upstreams])
+
+    @property
+    def outstanding(self) -> int:
+        """How many questions are in the air."""
+        return len(self.flights)
+
+    def _planned(self, conf: ResolvConf) -> _Plan:
+        """Turn what a file says into who is asked, and how."""
+        text = "tcp" if conf.use_vc else "dns"
+        specs = [parse_upstream(f"{text}:[{each}]:{self._port}") for each in conf.nameservers]
+        policy: Policy = "round-robin" if conf.rotate else "sequential"
+        return _Plan(tuple(specs), policy, conf.attempts, float(conf.timeout), conf.trust_ad)
+
+    def resolve(self, query: Query, /) -> Outcome:
+        if not query.recursion:
+            return PASS
+        key = query.key
+        if self._only and not _is_under(key, self._only):
+            return PASS
+        if not (self._named and _is_under(key, self._named)):
+            outcome = special(query)
+            if outcome is not None:
+                return outcome
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._start(loop)
+        now = query.now or loop.time()
+        if now >= self._check_at:
+            self._refresh(now, loop)
+        sockaddr = query.sockaddr
+        if isinstance(sockaddr, tuple) and sockaddr[1] in self._own.hosts and self.is_own(query):
+            return _LOOP
+        return self._join(key, query.qtype, query.flags & _KEPT, query.deadline, now)
+
+    def is_own(self, query: Query) -> bool:
+        """Tell whether a query comes from one of the sockets from which others are asked."""
+        hosts = self._own.hosts.get(query.client_port, ())
+        return unmapped(query.client_host or "") in hosts
+
+    def _join(self, key: bytes, qtype: int, flags: int, deadline: float, now: float) -> Outcome:
+        """Give the flight of a question, which is a new one unless there is one in the air."""
+        which = (key, qtype, flags)
+        flight = self.flights.get(which)
+        if flight is None:
+            if len(self.flights) >= self._most:
+                return _FULL
+            ends = now + self._timeout
+            if now + _HASTE < deadline < ends:
+                ends = deadline
+            flight = self.flights[which] = Flight(self, which, ends)
+            flight.start(now)
+        if deadline < flight.ends and flight.outcome is None:
+            return _Hasty(flight, self.wheel, deadline)
+        return flight.outcome or flight
+
+    def order(self) -> tuple[Upstream, ...]:
+        """Give the upstreams in the order in which a question goes to them: first those that work."""
+        upstreams = self._upstreams
+        if len(upstreams) == 1:
+            return upstreams
+        match self._plan.policy:
+            case "round-robin":
+                upstreams = self._in_turn(upstreams)
+            case "random":
+                upstreams = self._by_chance(upstreams)
+            case "fastest":
+                upstreams = _by_speed(upstreams)
+        return tuple(sorted(upstreams, key=_is_down))
+
+    def _in_turn(self, upstreams: tuple[Upstream, ...]) -> tuple[Upstream, ...]:
+        self._turn = place = (self._turn + 1) % len(upstreams)
+        return upstreams[place:] + upstreams[:place]
+
+    def _by_chance(self, upstreams: tuple[Upstream, ...]) -> tuple[Upstream, ...]:
+        draws = {each: self._dice.take(4) for each in upstreams}
+        return tuple(sorted(upstreams, key=draws.__getitem__))
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin on a loop. What there was on another one, which has ended, is left behind.
+
+        Raises:
+            RuntimeError: It is in use on another loop.
+        """
+        if self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError("the forwarder is in use on another loop: aclose() ends that")
+        self.flights.clear()
+        for each in self._upstreams:
+            each.abandon()
+        self.wheel = wheel()
+        self._own = OwnAddresses()
+        self._upstreams = tuple([self._upstream(each, loop) for each in self._plan.specs])
+        self._loop = loop
+
+    def _upstream(self, spec: ClientSpec, loop: asyncio.AbstractEventLoop) -> Upstream:
+        plan = self._plan
+        return Upstream(
+            spec,
+            loop,
+            self._dice,
+            self._own,
+            patience=plan.patience,
+            trust_ad=plan.trust_ad,
+        )
+
+    def _refresh(self, now: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Look whether the file has changed; upstreams that stay keep what is known of them."""
+        assert self._file is not None  # else there is no time to look
+        self._check_at = now + self._file.seconds
+        if not self._file.refresh():
+            return
+        before, self._plan = self._plan, self._planned(self._file.conf)
+        if before == self._plan:
+            return
+        self.attempts = self._plan.attempts
+        same = before.patience == self._plan.patience and before.trust_ad == self._plan.trust_ad
+        known = {each.spec: each for each in self._upstreams} if same else {}
+        old = self._upstreams
+        self._upstreams = tuple(
+            [known.get(each) or self._upstream(each, loop) for each in self._plan.specs]
+        )
+        for each in old:
+            if each not in self._upstreams:
+                each.close()
+
+    async def aclose(self) -> None:
+        """Close everything; questions in the air fail. The next question starts it again."""
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        for flight in list(self.flights.values()):
+            flight.settle(_CLOSED)
+        for each in self._upstreams:
+            each.close()
+        for each in self._upstreams:
+            await each.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Forward({', '.join(repr(each.display()) for each in self._plan.specs)})"
+
+
+def _check_seconds(name: str, value: object) -> None:
+    """See that an argument is a time that ends."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"{name} is in seconds, not {shorten(value)}")
+    if not 0 < value < inf:
+        raise ValueError(f"{name} is {value}, expected seconds above 0")
+
+
+def _check_number(name: str, value: object, most: float = inf) -> None:
+    """See that an argument is a number of things."""
+    if not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number, not {shorten(value)}")
+    if not 1 <= value <= most:
+        raise ValueError(
+            f"{name} is {value}, expected 1 {'or more' if most == inf else f'to {most}'}"
+        )
+
+
+def _is_under(key: bytes, suffixes: tuple[bytes, ...]) -> bool:
+    return any(is_subdomain(key, each) for each in suffixes)
+
+
+def _by_speed(upstreams: tuple[Upstream, ...]) -> tuple[Upstream, ...]:
+    ordered = tuple(sorted(upstreams, key=attrgetter("speed")))
+    for each in ordered[1:]:
+        each.age()
+    return ordered
+
+
+def _is_down(upstream: Upstream) -> bool:
+    return not upstream.is_up
+
+
+class Flight(Pending):
+    """A question in the air.
+
+    Args:
+        forward: Whose it is.
+        which: Its name, type and flags.
+        ends: Loop time at which it comes to an outcome.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_bucket",
+        "_failed",
+        "_failure",
+        "_forward",
+        "_is_asking",
+        "_rest",
+        "_which",
+        "doubted",
+        "ends",
+        "flags",
+        "is_repeated",
+        "key",
+        "open",
+        "plain",
+        "qtype",
+        "tries",
+    )
+
+    is_timed = True
+
+    def __init__(self, forward: Forward, which: tuple[bytes, int, int], ends: float) -> None:
+        # Not by Pending.__init__: this is made for each question.
+        self.outcome = self._callback = self._others = None
+        self._forward = forward
+        self._which = which
+        self.key, self.qtype, self.flags = which
+        self.ends = ends
+        self.tries: Tries = None
+        self.open = 0
+        self.plain: Upstream | None = None
+        self.doubted: Upstream | None = None
+        self.is_repeated = False
+        #: Who is still to be asked, the next one first.
+        self._rest: tuple[Upstream, ...] = ()
+        #: Whose time is running, or None when all have had theirs.
+        self._asked: Upstream | None = None
+        self._is_asking = False
+        #: Who answered with an error, and the first of these.
+        self._failed: tuple[Upstream, ...] = ()
+        self._failure: Response | None = None
+        self._bucket: set[Timed] | None = None
+
+    def abandon(self) -> None:
+        """End it if nobody is left who waits."""
+        if self._callback is None and not self._others:
+            self.settle(GIVEN_UP)
+
+    def start(self, now: float) -> None:
+        """Ask the first upstream, and beside it those that are down, when it is time to try them again."""
+        order = self._forward.order()
+        self._rest = order * self._forward.attempts
+        if len(order) > 1 and order[0].is_up:
+            for each in order[1:]:
+                if each.claim_probe(now) and each.ask(self, now):
+                    self.open += 1
+        self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        """Ask the next upstream; without one, wait for those that were asked, or give up."""
+        while self._rest:
+            upstream = self._rest[0]
+            self._rest = self._rest[1:]
+            if upstream in self._failed or (self._failure and not upstream.is_up):
+                continue
+            self._asked = upstream
+            # Asking can bring the news that an earlier try is lost.
+            self._is_asking = True
+            was_sent = upstream.ask(self, now)
+            self._is_asking = False
+            if was_sent:
+                self.open += 1
+                self._wait(now + upstream.patience)
+                return
+        self._asked = None
+        if self._failure is not None:
+            self.settle(self._failure)
+        elif self.open <= 0:
+            self.settle(_UNREACHABLE)
+        else:
+            self._wait(self.ends)
+
+    def _wait(self, when: float) -> None:
+        """Set the timer, which has to end before the flight does."""
+        if self._bucket is not None:
+            self._bucket.discard(self)
+        last = self.ends - TICK
+        if when > last:  # noqa: PLR1730 - a call of min takes five times as long
+            when = last
+        self._bucket = self._forward.wheel.add(self, when)
+
+    def expire(self, now: float) -> None:
+        """Hear that whoever was asked has had its time."""
+        if self._asked is not None:
+            self._asked.time_out(now)
+        if now >= self.ends - TICK:
+            self.settle(self._failure or _LATE)
+        else:
+            self._go_on(now)
+
+    def hear(self, upstream: Upstream, outcome: Response, now: float) -> None:
+        """Take what an upstream says, unless another may know more."""
+        if outcome.rcode not in _GOES_ON or not self._rest_may_know(upstream):
+            self.settle(outcome)
+            return
+        self._failure = self._failure or outcome
+        self._failed += (upstream,)
+        self.lose(upstream, now)
+
+    def _rest_may_know(self, upstream: Upstream) -> bool:
+        """Tell whether there is somebody else who was asked or can be."""
+        return self.open > 1 or any(each is not upstream for each in self._rest)
+
+    def lose(self, upstream: Upstream, now: float) -> None:
+        """Hear that an upstream says nothing, or nothing more."""
+        self.open -= 1
+        if self.outcome is not None or self._is_asking:
+            return
+        if self._asked is upstream or self._asked is None:
+            self._go_on(now)
+
+    def settle(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
+        self._forward.flights.pop(self._which, None)
+        if self._bucket is not None:
+            self._bucket.discard(self)
+        tries = self.tries
+        while tries is not None:
+            way, ident, tries = tries
+            way.forget(ident)
+        Pending.settle(self, outcome)  # not by super(), which takes as long as the rest
+
+
+class _Hasty(Pending):
+    """A question in the air for somebody who does not wait as long as others do."""
+
+    __slots__ = ("_bucket", "_flight")
+
+    is_timed = True
+
+    def __init__(self, flight: Flight, wheel: Wheel, deadline: float) -> None:
+        super().__init__()
+        self._flight = flight
+        self._bucket = wheel.add(self, deadline - TICK)
+        flight.then(self.settle)
+
+    def expire(self, now: float) -> None:  # noqa: ARG002 - as for all that is timed
+        """Hear that the time is up."""
+        self._flight.forget(self.settle)
+        self.settle(_LATE)
+
+    def abandon(self) -> None:
+        self._flight.forget(self.settle)
+        self.settle(GIVEN_UP)
+        self._flight.abandon()
+
+    def settle(self, outcome: Outcome) -> None:
+        self._bucket.discard(self)
+        super().settle(outcome)

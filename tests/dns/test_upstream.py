@@ -1,0 +1,118 @@
+"""Tests of what is known of a server that is asked, and of how it is named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from asyncendpoints.dns.upstream import Dice, OwnAddresses, parse_upstream
+from asyncendpoints.errors import DescriptionError
+from asyncendpoints.kinds.dns import DNSClient
+from asyncendpoints.kinds.tcp import TCPClient
+from asyncendpoints.kinds.tls import TLSClient
+from asyncendpoints.kinds.udp import UDPClient
+from asyncendpoints.kinds.unix import UNIXClient
+
+
+@pytest.mark.parametrize(
+    ("upstream", "spec"),
+    [
+        ("192.0.2.1", DNSClient("192.0.2.1")),
+        ("2001:db8::1", DNSClient("2001:db8::1")),
+        ("dns:192.0.2.1", DNSClient("192.0.2.1")),
+        ("dns:192.0.2.1:5353", DNSClient("192.0.2.1", 5353)),
+        ("udp:192.0.2.1", DNSClient("192.0.2.1")),
+        ("udp:[2001:db8::1]", DNSClient("2001:db8::1")),
+        (
+            "UDP:host=192.0.2.1:bindAddress=192.0.2.9",
+            DNSClient("192.0.2.1", bind_address="192.0.2.9"),
+        ),
+        ("udp:192.0.2.1:5353:family=ipv4", DNSClient("192.0.2.1", 5353, family="ipv4")),
+        ("tcp:192.0.2.1", TCPClient("192.0.2.1", 53)),
+        ("tcp:192.0.2.1:5353", TCPClient("192.0.2.1", 5353)),
+        ("tls:dns.example", TLSClient("dns.example", 853, alpn=("dot",))),
+        ("tls:dns.example:8853:alpn=x", TLSClient("dns.example", 8853, alpn=("x",))),
+        ("unix:/run/dns", UNIXClient("/run/dns")),
+        (UDPClient("192.0.2.1", 53), DNSClient("192.0.2.1")),
+        (TCPClient("192.0.2.1", 53), TCPClient("192.0.2.1", 53)),
+    ],
+)
+def test_upstreams(upstream: Any, spec: Any) -> None:
+    """Addresses, descriptions without a port and specs are understood."""
+    assert parse_upstream(upstream) == spec
+
+
+@pytest.mark.parametrize(
+    ("upstream", "error"),
+    [
+        ("", DescriptionError),
+        ("bogus:192.0.2.1", DescriptionError),
+        ("udp:", DescriptionError),
+        ("udp:192.0.2.1:0", DescriptionError),
+        ("tcp:a\\", DescriptionError),
+        ("udp:192.0.2.1:53:bindPort=53", ValueError),
+        ("udp:192.0.2.1:53:bindAddress=a.example", ValueError),
+        (53, TypeError),
+    ],
+)
+def test_no_upstreams(upstream: Any, error: type[Exception]) -> None:
+    """What is no server to ask, or makes replies easy to forge, is refused."""
+    with pytest.raises(error):
+        parse_upstream(upstream)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("192.0.2.1:5353", "dns:192.0.2.1:5353"),
+        ("[2001:db8::1]:53", "dns:[2001:db8::1]:53"),
+        ("dns.example", "dns:dns.example"),
+        ("dns.example:5353", "dns:dns.example:5353"),
+    ],
+)
+def test_place_without_a_kind(text: str, meant: str) -> None:
+    """What is a place and nothing more is refused with the description that is meant."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_upstream(text)
+    assert (caught.value.text, caught.value.position) == (text, 0)
+    assert caught.value.problem == f"has no kind, did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize("text", ["nonsense", "nonsense:192.0.2.1", "1:2:3:4", "a.example:x:y"])
+def test_other_errors_stay(text: str) -> None:
+    """Where no description of a name server can be meant the error is the usual one."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_upstream(text)
+    assert caught.value.problem.startswith("no kind of client is called")
+
+
+def test_error_is_that_of_the_text_as_it_was_written() -> None:
+    """The port that goes without saying is not in the message."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_upstream("udp:192.0.2.1:bogus=1")
+    assert caught.value.text == "udp:192.0.2.1:bogus=1"
+
+
+def test_identifiers_are_spread_evenly() -> None:
+    """Each bit of what is drawn is set about half of the time, and nothing comes twice in a row."""
+    dice = Dice()
+    draws = [dice.take(2) for _ in range(10_000)]
+    ones = [sum(int.from_bytes(each, "big") >> bit & 1 for each in draws) for bit in range(16)]
+    # More than six standard deviations off: that happens to nobody by chance.
+    assert all(4700 < each < 5300 for each in ones)
+    assert Counter(draws).most_common(1)[0][1] < 10
+
+
+def test_own_addresses() -> None:
+    """An address is known as long as one of its sockets is there."""
+    own = OwnAddresses()
+    own.add(("127.0.0.1", 1))
+    own.add(("127.0.0.1", 1))
+    own.add("/run/socket")
+    own.remove(("127.0.0.1", 1))
+    assert own.hosts == {1: ["127.0.0.1"]}
+    own.remove(("127.0.0.1", 1))
+    own.remove("/run/socket")
+    assert own.hosts == {}
