@@ -86,5 +86,6 @@ def versions(session: nox.Session, loop: str) -> None:
 def bench(session: nox.Session) -> None:
     """Measure against the peers; prints both sides and the ratio of each row."""
     _install(session, "speed", "bench")
-    for name in session.posargs or ["parsing", "connecting", "accepting", "importing", "relaying"]:
+    every = ["parsing", "connecting", "accepting", "importing", "relaying", "answering"]
+    for name in session.posargs or every:
         session.run("python", f"benchmarks/{name}.py")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Result", "Row", "interleaved", "paired", "report"]
+__all__ = ["Result", "Row", "format_figure", "interleaved", "paired", "report"]
 
 #: How long one side of a round takes at least, in seconds: the clock then costs nothing beside it.
 ROUND_SECONDS = 0.01
@@ -41,14 +41,21 @@ class Row:
     """One line of a report."""
 
     what: str
-    result: Result
+    #: None if it could not be measured.
+    result: Result | None
     #: The ratio that the design holds this to; None for a line that only informs.
     held_to: float | None = None
+    #: Of the figures: ``"s"`` or ``"B"``.
+    unit: str = "s"
+    #: Why it could not be measured.
+    why: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the ratio is what it should be."""
-        return self.held_to is None or self.result.ratio <= self.held_to
+        """Whether the ratio is what it should be; what could not be measured is not."""
+        if self.held_to is None:
+            return True
+        return self.result is not None and self.result.ratio <= self.held_to
 
 
 def interleaved(ours: Callable[[], float], theirs: Callable[[], float], rounds: int = 30) -> Result:
@@ -110,9 +117,20 @@ def report(title: str, rows: Iterable[Row]) -> int:
     for what, *figures in lines:
         cells = (figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True))
         print(f"  {what.ljust(widths[0])}  {'  '.join(cells)}")
+    for why in dict.fromkeys(row.why for row in rows if row.result is None):
+        print(f"  not measured: {why}")
     worst = max(rows, key=_strain)
-    print(f"  worst: {worst.what} ({worst.result.ratio:.3f})", flush=True)
+    if worst.result is not None:
+        print(f"  worst: {worst.what} ({worst.result.ratio:.3f})", flush=True)
     return 0 if all(row.ok for row in rows) else 1
+
+
+def format_figure(value: float, unit: str) -> str:
+    """Write a figure with three digits, and its unit with a prefix."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1, ""), (1e-3, "m"), (1e-6, "u")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value * 1e9:.3g} n{unit}"
 
 
 def _calls_for_a_round(function: Callable[[], object]) -> int:
@@ -140,20 +158,21 @@ def _seconds(function: Callable[[], object], calls: int, clock: Callable[[], flo
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    ours, peer, ratio = row.result.ours, row.result.peer, row.result.ratio
     held_to = "" if row.held_to is None else f"{row.held_to:.3f}"
     ok = "" if row.held_to is None else "yes" if row.ok else "NO"
-    return row.what, _time(ours), _time(peer), f"{ratio:.3f}", held_to, ok
-
-
-def _time(seconds: float) -> str:
-    """Write a time with three digits and its unit."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
+    if row.result is None:
+        return row.what, "-", "-", "-", held_to, ok
+    ours, peer, ratio = row.result.ours, row.result.peer, row.result.ratio
+    return (
+        row.what,
+        format_figure(ours, row.unit),
+        format_figure(peer, row.unit),
+        f"{ratio:.3f}",
+        held_to,
+        ok,
+    )
 
 
 def _strain(row: Row) -> float:
     """Say how much of what it may have a row takes; rows that only inform come last."""
-    return row.result.ratio / row.held_to if row.held_to else 0.0
+    return row.result.ratio / row.held_to if row.result and row.held_to else 0.0
