@@ -6,7 +6,8 @@ Pure.
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any, Final
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import dns.exception
 import dns.name
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
     from asyncendpoints.dns.records import Records
 
 __all__ = [
+    "Service",
     "first_error",
     "found_records",
     "read_addresses",
     "read_names",
     "read_rdatas",
     "read_rrset",
+    "read_services",
 ]
 
 #: How much dnspython may have to do, in units of some 0.6 microseconds: it takes 40 ms. A name takes the
@@ -185,6 +188,46 @@ def read_rdatas(query: Query, records: Records) -> list[Any]:
     if work > _MOST_WORK:
         raise _broken(query, _TOO_LONG)
     return made
+
+
+class Service(NamedTuple):
+    """The data of an SRV record.
+
+    Source: RFC 2782.
+    """
+
+    priority: int
+    weight: int
+    port: int
+    #: The name of the host as text, without its final dot; ``"."`` where there is none.
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.priority} {self.weight} {self.port} {self.target}"
+
+
+def read_services(query: Query, records: Records) -> list[Service]:
+    """Give the data of SRV records, of which an answer can hold thousands: dnspython takes ten times as long.
+
+    Raises:
+        ServFailError: It cannot be read.
+    """
+    try:
+        return [_service(each) for each in records.rdatas]
+    except WireError:
+        raise _broken(query, _UNREADABLE) from None
+
+
+def _service(data: bytes) -> Service:
+    name, end = decode_name(data, _NUMBERS.size)
+    if end != len(data):
+        raise WireError(len(data), f"the data goes on after the name, at byte {end}")
+    priority, weight, port = _NUMBERS.unpack_from(data)
+    return Service(priority, weight, port, format_name(name))
+
+
+#: Priority, weight and port.
+_NUMBERS = Struct("!HHH")
 
 
 def _work_of(rtype: int, data: bytes) -> int:

@@ -11,7 +11,7 @@ from asyncendpoints.dns.outcome import Answer
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import Records, Type
 from asyncendpoints.dns.resolver import ask
-from asyncendpoints.dns.results import found_records, read_rdatas
+from asyncendpoints.dns.results import found_records, read_rdatas, read_services
 from asyncendpoints.dns.special import localhost
 from asyncendpoints.dns.timers import TICK
 from asyncendpoints.errors import DNSError, ServFailError
@@ -38,7 +38,7 @@ class Answered(NamedTuple):
 
     #: The name at the end of the chain of aliases, in wire form.
     owner: bytes
-    #: What dnspython makes of them, one or more.
+    #: What dnspython makes of them, one or more; of SRV records `Service` values.
     rdatas: Sequence[Any]
     #: What came beside them.
     additional: tuple[Records, ...]
@@ -99,7 +99,8 @@ def _read(query: Query, outcome: Outcome, records: Records, most_bytes: int | No
     assert isinstance(outcome, Answer)  # there are records
     if most_bytes is not None and sum(map(len, records.rdatas)) > most_bytes:
         raise ServFailError(query.name, query.type, "the answer would take too long to read", 0)
-    return Answered(records.owner, read_rdatas(query, records), outcome.additional)
+    read = read_services if query.qtype == Type.SRV else read_rdatas
+    return Answered(records.owner, read(query, records), outcome.additional)
 
 
 class Known:

@@ -46,10 +46,9 @@ from asyncendpoints.srv import order_srv, shuffle
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from dns.rdtypes.IN.SRV import SRV
-
     from asyncendpoints.addresses import Address
     from asyncendpoints.attempt import Attempt
+    from asyncendpoints.dns.results import Service
     from asyncendpoints.grammar import ReadInner
 
 __all__ = ["SRVClient", "Target", "TargetTemplate"]
@@ -373,9 +372,8 @@ class SRVClient(ClientSpec):
         return made
 
 
-def _target(rdata: SRV) -> Target:
-    host = rdata.target.to_text(omit_final_dot=True)
-    return Target(host, rdata.port, rdata.priority, rdata.weight)
+def _target(service: Service) -> Target:
+    return Target(service.target, service.port, service.priority, service.weight)
 
 
 def _chosen(target: Target) -> events.TargetChosen:

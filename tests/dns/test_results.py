@@ -25,12 +25,14 @@ from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import Records, Type, encode_rdata
 from asyncendpoints.dns.resolver import InternalFailure
 from asyncendpoints.dns.results import (
+    Service,
     first_error,
     found_records,
     read_addresses,
     read_names,
     read_rdatas,
     read_rrset,
+    read_services,
 )
 from asyncendpoints.errors import (
     DNSError,
@@ -42,6 +44,7 @@ from asyncendpoints.errors import (
 )
 
 A = Query.make("a.test", "A")
+SRV = Query.make("_sip._tcp.a.test", "SRV")
 NO_RCODE = None
 
 
@@ -249,7 +252,7 @@ def test_rrset() -> None:
 @given(st.integers(1, 65535), st.binary(max_size=40))
 def test_any_bytes(rtype: int, data: bytes) -> None:
     """Whatever bytes a record has, they are read or are one of our errors."""
-    for read in (read_addresses, read_names, read_rdatas, read_rrset):
+    for read in (read_addresses, read_names, read_rdatas, read_rrset, read_services):
         with suppress(ServFailError):
             read(A, Records(A.key, rtype, 60, (data,)))
 
@@ -302,3 +305,29 @@ def test_costly_data(rtype: int, datas: tuple[bytes, ...]) -> None:
 def test_large_data(rtype: int, datas: tuple[bytes, ...]) -> None:
     """Data that is large for a reason is read."""
     assert len(read_rdatas(A, Records(A.key, rtype, 60, datas))) == len(datas)
+
+
+def srv(*values: str) -> Records:
+    """Make SRV records."""
+    data = tuple(encode_rdata(Type.SRV, each) for each in values)
+    return Records(encode_name("_sip._tcp.a.test"), Type.SRV, 60, data)
+
+
+def test_services() -> None:
+    """SRV records are read as numbers and the text of a name, and written as in a zone file."""
+    found = read_services(SRV, srv("10 20 5060 Sip.A.test.", "0 0 0 ."))
+    assert found == [Service(10, 20, 5060, "Sip.A.test"), Service(0, 0, 0, ".")]
+    assert [str(each) for each in found] == ["10 20 5060 Sip.A.test", "0 0 0 ."]
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 6, b"\0" * 6 + b"\x05abc", b"\0" * 8])
+def test_malformed_services(data: bytes) -> None:
+    """Data that is cut short or goes on after the name is an error."""
+    with pytest.raises(ServFailError, match="cannot be read"):
+        read_services(SRV, srv()._replace(rdatas=(data,)))
+
+
+def test_thousands_of_services() -> None:
+    """As many records as an answer can hold are read."""
+    records = srv(*(f"0 1 {port} host.a.test." for port in range(3000)))
+    assert [each.port for each in read_services(SRV, records)] == list(range(3000))

@@ -284,6 +284,13 @@ def test_targets_in_their_order() -> None:
     ]
 
 
+def test_thousands_of_targets() -> None:
+    """An answer with as many records as it can hold is used whole."""
+    found = targets(*(f"{port % 2} 1 {port} host.example.net." for port in range(3000)))
+    assert sorted(each.port for each in found) == list(range(3000))
+    assert [each.priority for each in found] == [0] * 1500 + [1] * 1500
+
+
 def test_no_record_gains_from_its_place() -> None:
     """Records without weight are shuffled, where the RFC alone would keep the order of the answer."""
     orders = {
