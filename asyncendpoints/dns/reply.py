@@ -78,11 +78,11 @@ _PLAIN_RECORDS: Final = {
     rtype: (_plain_records(rtype, size).fullmatch, 12 + size) for rtype, size in _SIZES.items()
 }
 
-#: Other types in whose data no name can be compressed, so that what is common is passed on without a look:
-#: how a record with the name of the question begins.
+#: Other types in whose data no name can be compressed, so that what is common is passed on without a look; in
+#: that of SRV one can be, which is looked for. How a record with the name of the question begins.
 _PLAIN: Final = {
     rtype: b"\xc0\x0c" + rtype.to_bytes(2, "big") + b"\0\1"
-    for rtype in (Type.TXT, Type.DS, 48, 52, Type.SVCB, Type.HTTPS)
+    for rtype in (Type.TXT, Type.SRV, Type.DS, 48, 52, Type.SVCB, Type.HTTPS)
 }
 
 #: Where the signer of an RRSIG begins in its data. Source: RFC 4034, section 3.1.
@@ -193,6 +193,7 @@ def _end_of_varying(packet: bytes, start: int, expected: bytes) -> int:
     """As `_end_of_plain`, for records of which it is known how each of them begins."""
     if not packet.startswith(_NONE, 8):
         return 0
+    is_service = expected == _PLAIN[Type.SRV]
     position = start
     try:
         for _ in range(packet[6] << 8 | packet[7]):
@@ -200,6 +201,8 @@ def _end_of_varying(packet: bytes, start: int, expected: bytes) -> int:
             if not packet.startswith(expected, position) or packet[position + 6] > 127:
                 return 0
             position += 12 + length
+            if is_service and not _ends_a_name(packet, position - length + 6, position):
+                return 0
     except IndexError:
         return 0
     if packet.startswith(_ONE_QUESTION, 10):
@@ -213,6 +216,14 @@ def _end_of_varying(packet: bytes, start: int, expected: bytes) -> int:
     else:
         is_end = len(packet) == position and packet.startswith(_NONE, 10)
     return position if is_end and position > start else 0
+
+
+def _ends_a_name(packet: bytes, start: int, end: int) -> bool:
+    """Tell whether a name without pointers goes from one byte up to another."""
+    position = start
+    while position < end and 0 < packet[position] < 64:
+        position += 1 + packet[position]
+    return position == end - 1 and not packet[position] and end - start <= 255
 
 
 class _Chain(NamedTuple):

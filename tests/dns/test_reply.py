@@ -488,3 +488,39 @@ def test_changed_replies_raise_one_error(noise: bytes, place: int, times: int) -
     except WireError:
         return
     assert len(outcome.sections) == 3
+
+
+def test_thousands_of_services() -> None:
+    """An answer of SRV records can have 64 KiB, as every plain answer can."""
+    many = records("www.example.org", Type.SRV, *(f"0 1 {port} h.example" for port in range(1800)))
+    assert decode_reply(reply(many, qtype=Type.SRV), KEY, Type.SRV).answer == (many,)
+
+
+SERVICE = b"\xc0\x0c\0\x21\0\1\0\0\0\x3c"
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        (b"\1a\0", b"\1a\0"),
+        (b"\0", b"\0"),
+        (b"\1a\xc0\x0c", b"\1a" + KEY),
+    ],
+)
+def test_service(name: bytes, target: bytes) -> None:
+    """The target of an SRV record is read whether it is compressed or not."""
+    data = bytes(6) + name
+    packet = message(KEY, Type.SRV, (1, 0, 0), SERVICE + len(data).to_bytes(2, "big") + data)
+    (found,) = decode_reply(packet, KEY, Type.SRV).answer
+    assert found.rdatas == (bytes(6) + target,)
+
+
+@pytest.mark.parametrize(
+    "name", [b"", b"\1a", b"\1a\0\0", b"\x40\0", b"\2a\0", b"\1a" * 128 + b"\0"]
+)
+def test_malformed_service(name: bytes) -> None:
+    """An SRV record whose target is no name makes its message malformed."""
+    data = bytes(6) + name
+    packet = message(KEY, Type.SRV, (1, 0, 0), SERVICE + len(data).to_bytes(2, "big") + data)
+    with pytest.raises(WireError):
+        decode_reply(packet, KEY, Type.SRV)
