@@ -10,6 +10,7 @@ import secrets
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from asyncendpoints.addresses import Address, unmapped
@@ -64,16 +65,15 @@ async def exchange(
         DNSTimeoutError: It did not answer in time.
         DNSError: What it answered is no use.
     """
-    loop = asyncio.get_running_loop()
     packet = encode_query(query, secrets.randbelow(65_536))
-    started = loop.time()
+    started = perf_counter()  # uvloop's clock has milliseconds
     try:
         async with asyncio.timeout(timeout):
             if udp and isinstance(server, DNSClient):
                 found = await _over_udp(server, packet, timeout / _SENDINGS)
                 if not (tcp and found[0].is_truncated):
-                    return Exchange(*found, loop.time() - started)
-            return Exchange(*await _over_stream(server, packet), loop.time() - started)
+                    return Exchange(*found, perf_counter() - started)
+            return Exchange(*await _over_stream(server, packet), perf_counter() - started)
     except TimeoutError as error:
         if isinstance(error, EndpointError):
             raise
