@@ -215,7 +215,7 @@ class Forward:
     def is_own(self, query: Query) -> bool:
         """Tell whether a query comes from one of the sockets from which others are asked."""
         hosts = self._own.hosts.get(query.client_port, ())
-        return unmapped(query.client_host or "") in hosts
+        return (unmapped(query.client_host or ""), query.transport != "udp") in hosts
 
     def _join(self, key: bytes, qtype: int, flags: int, deadline: float, now: float) -> Outcome:
         """Give the flight of a question, which is a new one unless there is one in the air."""

@@ -167,7 +167,7 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._local = transport.get_extra_info("sockname")
-        self._pipeline.upstream.own.add(self._local)
+        self._pipeline.upstream.own.add(self._local, is_stream=True)
         self._arm()
 
     def ask(self, asker: Asker, now: float) -> bool:
@@ -254,7 +254,7 @@ class Line(asyncio.Protocol):
         self.lost.set()
         if self._idle is not None:
             self._idle.cancel()
-        self._pipeline.upstream.own.remove(self._local)
+        self._pipeline.upstream.own.remove(self._local, is_stream=True)
         lost = [asker for asker, *_ in self.waiting.values()]
         self.waiting.clear()
         self._pipeline.end(self, lost)

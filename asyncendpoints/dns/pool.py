@@ -271,7 +271,7 @@ class _Socket:
         #: The identifiers of replies that nobody waits for any more.
         self._late: set[bytes] = set()
         self._is_retired = False
-        pool.upstream.own.add(self._local)
+        pool.upstream.own.add(self._local, is_stream=False)
         pool.loop.add_reader(sock.fileno(), self._read)
 
     def _read(self) -> None:
@@ -337,7 +337,7 @@ class _Socket:
             return
         pool = self._pool
         pool.discard(self)
-        pool.upstream.own.remove(self._local)
+        pool.upstream.own.remove(self._local, is_stream=False)
         if not pool.loop.is_closed():
             pool.loop.remove_reader(self._socket.fileno())
         self._socket.close()

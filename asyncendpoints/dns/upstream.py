@@ -148,19 +148,20 @@ class OwnAddresses:
     __slots__ = ("hosts",)
 
     def __init__(self) -> None:
-        #: The hosts by port: in nearly every case one.
-        self.hosts: dict[int | None, list[str]] = {}
+        #: The hosts by port, in nearly every case one, and whether it is that of a stream: TCP and UDP have
+        #: ports of their own, so that a client can have the number of ours.
+        self.hosts: dict[int | None, list[tuple[str, bool]]] = {}
 
-    def add(self, sockaddr: Any) -> None:
+    def add(self, sockaddr: Any, *, is_stream: bool) -> None:
         """Note the address of a socket of ours."""
         if isinstance(sockaddr, tuple):
-            self.hosts.setdefault(sockaddr[1], []).append(sockaddr[0])
+            self.hosts.setdefault(sockaddr[1], []).append((sockaddr[0], is_stream))
 
-    def remove(self, sockaddr: Any) -> None:
+    def remove(self, sockaddr: Any, *, is_stream: bool) -> None:
         """Forget the address of a socket that is closed."""
         if isinstance(sockaddr, tuple):
             hosts = self.hosts[sockaddr[1]]
-            hosts.remove(sockaddr[0])
+            hosts.remove((sockaddr[0], is_stream))
             if not hosts:
                 del self.hosts[sockaddr[1]]
 

@@ -989,7 +989,7 @@ async def test_forwarder_that_points_at_itself() -> None:
 
     def come_back(asked: Asked) -> None:
         client = Address(2, asked.peer)
-        outcome = forward.resolve(question(client=client))
+        outcome = forward.resolve(question(client=client, transport="udp"))
         assert isinstance(outcome, Failure)
         asked.fail(outcome.rcode)
 
@@ -1002,6 +1002,21 @@ async def test_forwarder_that_points_at_itself() -> None:
         assert loop.time() - started < 1
         assert len(server.asked) < 10
         await forward.aclose()
+
+
+async def test_a_client_with_a_port_of_ours() -> None:
+    """A client over TCP can have the number of a UDP port of ours, and is no circle."""
+    own: list[bool] = []
+
+    def look(asked: Asked) -> None:
+        for transport in ("udp", "tcp", "tls"):
+            client = Address(2, asked.peer)
+            own.append(forward.is_own(question(client=client, transport=transport)))
+        asked.answer()
+
+    async with fake_upstream(look) as server, Forward(server.text) as forward:
+        await answer(forward)
+    assert own == [True, False, False]
 
 
 # Beginning and end

@@ -108,11 +108,14 @@ def test_identifiers_are_spread_evenly() -> None:
 def test_own_addresses() -> None:
     """An address is known as long as one of its sockets is there."""
     own = OwnAddresses()
-    own.add(("127.0.0.1", 1))
-    own.add(("127.0.0.1", 1))
-    own.add("/run/socket")
-    own.remove(("127.0.0.1", 1))
-    assert own.hosts == {1: ["127.0.0.1"]}
-    own.remove(("127.0.0.1", 1))
-    own.remove("/run/socket")
+    own.add(("127.0.0.1", 1), is_stream=False)
+    own.add(("127.0.0.1", 1), is_stream=False)
+    own.add(("127.0.0.1", 1), is_stream=True)
+    own.add("/run/socket", is_stream=True)
+    own.remove(("127.0.0.1", 1), is_stream=False)
+    assert own.hosts == {1: [("127.0.0.1", False), ("127.0.0.1", True)]}
+    own.remove(("127.0.0.1", 1), is_stream=False)
+    assert own.hosts == {1: [("127.0.0.1", True)]}
+    own.remove(("127.0.0.1", 1), is_stream=True)
+    own.remove("/run/socket", is_stream=True)
     assert own.hosts == {}
