@@ -83,7 +83,8 @@ class Attempt:
         follow: bool = False,
         draw: Callable[[int], int] | None = None,
     ) -> None:
-        check_resolver(resolver)
+        if resolver is not None:
+            check_resolver(resolver)
         #: The outermost spec.
         self.endpoint = endpoint
         #: Loop time at which the connect gives up, or None.
