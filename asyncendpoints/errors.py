@@ -96,6 +96,7 @@ __all__ = [
     "mask",
     "may_hide",
     "nearest",
+    "raise_together",
     "shorten",
 ]
 
@@ -602,6 +603,17 @@ def nearest(word: str, known: Sequence[str]) -> str:
     if not close:
         return ""
     return f" (did you mean {next(name for name in known if name.lower() == close[0])!r}?)"
+
+
+def raise_together(errors: Sequence[Exception]) -> None:
+    """Raise the first of several errors, with what the others say as its notes; nothing if there is none."""
+    if not errors:
+        return
+    first, *others = errors
+    for other in others:
+        for text in (str(other), *getattr(other, "__notes__", ())):
+            first.add_note(text)
+    raise first
 
 
 def shorten(value: object) -> str:

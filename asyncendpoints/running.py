@@ -6,16 +6,16 @@ import asyncio
 import logging
 import os
 import signal
-import threading
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asyncendpoints.errors import EndpointError
 from asyncendpoints.sd_notify import Notifier
+from asyncendpoints.signals import handled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     #: A server, or what starts one when it is awaited.
     Served = AbstractAsyncContextManager[Any] | Awaitable[AbstractAsyncContextManager[Any]]
@@ -95,7 +95,7 @@ class Run:
         cancels = self._task.cancelling()
         try:
             with ExitStack() as outer:
-                outer.enter_context(_handled(dict.fromkeys(_ENDS, self._end)))
+                outer.enter_context(handled(dict.fromkeys(_ENDS, self._end)))
                 outer.enter_context(self._watched())
                 await self._serve(servers, outer)
         except asyncio.CancelledError:
@@ -111,7 +111,7 @@ class Run:
         async with AsyncExitStack() as stack:
             await self._start(stack, servers)
             if any(hasattr(each, "reload") for each in self._servers):
-                outer.enter_context(_handled({signal.SIGHUP: self._reload}))
+                outer.enter_context(handled({signal.SIGHUP: self._reload}))
             try:
                 self._notifier.ready()
                 await self._wait()
@@ -225,30 +225,3 @@ def _forget(starting: Awaitable[object]) -> None:
     """Take note that something will not be awaited."""
     if hasattr(starting, "close"):  # a coroutine has it too
         starting.close()
-
-
-@contextmanager
-def _handled(
-    handlers: Mapping[signal.Signals, Callable[[signal.Signals], None]],
-) -> Iterator[None]:
-    """Have the loop call something at signals, if this is the main thread, and put back what was there."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-
-    # Not by the loop's own handlers: nobody could put back those that it had before.
-    def handle(number: int, _: object) -> None:
-        loop.call_soon_threadsafe(handlers[signal.Signals(number)], signal.Signals(number))
-
-    before = {each: signal.signal(each, handle) for each in handlers}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            _restore(each, handler)
-
-
-def _restore(number: signal.Signals, handler: Any) -> None:
-    """Put a handler back; None is one that was not made by Python, and cannot be."""
-    signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from asyncendpoints.addresses import Address, unmapped
 from asyncendpoints.bound import BoundServer
-from asyncendpoints.errors import EndpointError, HandshakeError
+from asyncendpoints.errors import EndpointError, HandshakeError, raise_together
 from asyncendpoints.listeners import Connection, CrowdedError, tracked
+from asyncendpoints.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -56,8 +57,6 @@ _LOST = frozenset(
 )
 #: Seconds before accepting is tried again when the system had no room, at first and at most.
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
-#: Seconds between two log lines about that.
-_LOG_INTERVAL = 60.0
 #: Seconds that connections are given to close before they are aborted.
 _CLOSE_SECONDS = 1.0
 
@@ -154,7 +153,8 @@ class Server(BoundServer, asyncio.AbstractServer):
         self._burst = 1
         self._retry: asyncio.TimerHandle | None = None
         self._pause_seconds = _FIRST_PAUSE
-        self._logged = -math.inf
+        #: How often it is said that the system refuses to accept.
+        self._throttle = Throttle()
         self._forever: asyncio.Future[None] | None = None
         # Connections start in the context of whoever called listen, not in that of the connection whose
         # end made room for them.
@@ -280,9 +280,7 @@ class Server(BoundServer, asyncio.AbstractServer):
     def _accept_failed(self, bound: Bound, error: OSError) -> None:
         """Pause: without descriptors the listener stays readable, and would keep the loop busy."""
         self._accept_errors += 1
-        now = self._loop.time()
-        if now - self._logged >= _LOG_INTERVAL:
-            self._logged = now
+        if self._throttle.admits(self._loop.time()):
             reason = (error.strerror or str(error)).lower()
             logger.error("%s: accepting is paused: %s", bound.spec.display(), reason)
         self._retry = self._loop.call_later(self._pause_seconds, self._try_again)
@@ -424,10 +422,7 @@ class Server(BoundServer, asyncio.AbstractServer):
                 acceptor.reload()
             except EndpointError as error:
                 errors.append(error)
-        if errors:
-            for other in errors[1:]:
-                errors[0].add_note(str(other))
-            raise errors[0]
+        raise_together(errors)
 
     def close(self) -> None:
         """Stop listening. Connections go on: see `close_clients`, `drain` and `wait_closed`."""

@@ -37,6 +37,7 @@ from asyncendpoints.errors import (
     mask,
     may_hide,
     nearest,
+    raise_together,
     shorten,
 )
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
@@ -455,3 +456,18 @@ def test_repr_names_the_endpoint() -> None:
     error = ConnectError(CLIENT, "connect", "no")
     assert repr(error) == "ConnectError('tcp:example.org:80: no')"
     assert repr(ListenError(SERVER, "no")) == "ListenError('tcp:80: no')"
+
+
+def test_raise_together() -> None:
+    """The first of several errors is raised, with what the others and their notes say as its notes."""
+    first, second = ValueError("first"), ValueError("second")
+    second.add_note("third")
+    with pytest.raises(ValueError, match="first") as caught:
+        raise_together([first, second])
+    assert caught.value is first
+    assert first.__notes__ == ["second", "third"]
+
+
+def test_raise_nothing() -> None:
+    """Without an error nothing is raised."""
+    raise_together([])

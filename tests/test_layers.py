@@ -21,6 +21,7 @@ PURE = {
     *("description", "grammar", "specs", "fields", "errors", "addresses", "events"),
     *("proxy_protocol", "socks5", "http_connect", "backoff"),
     *("srv", "service_bindings"),
+    "throttle",
 }
 
 #: The same for DNS: names, records and messages, and what answers from a table.
@@ -38,7 +39,7 @@ PURE_DNS = {
             "question",
             "reply",
         ),
-        *("networks", "guards", "patterns", "router", "special", "results", "store"),
+        *("networks", "guards", "memo", "patterns", "router", "special", "results", "store"),
         *("zone", "zonebuild", "zonedict", "zonefile", "zonetable"),
     )
 }
@@ -46,7 +47,10 @@ PURE_DNS = {
 #: Those parts of DNS that wait for each other, and know no socket.
 WITHOUT_SOCKETS = {
     f"dns.{each}"
-    for each in ("faults", "resolver", "timers", "chain", "zones", "cache", "responder")
+    for each in (
+        *("faults", "resolver", "timers", "chain", "zones", "cache"),
+        *("clients", "late_reply", "responder"),
+    )
 }
 
 #: Those parts of the command line that make text and pictures of values.
@@ -79,7 +83,7 @@ EXCEPTIONS = {
 #: What connects and listens: it reaches a kind through its spec only, and no kind knows it.
 TOP = {
     *("connecting", "datagrams", "listening", "server", "streams", "relaying"),
-    *("running", "service", "tunnels", "cli", "__main__"),
+    *("running", "service", "signals", "tunnels", "cli", "__main__"),
 }
 
 

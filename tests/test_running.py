@@ -25,8 +25,9 @@ from asyncendpoints import (
     start_server,
     tunnel,
 )
-from asyncendpoints.running import Run, _restore
+from asyncendpoints.running import Run
 from asyncendpoints.sd_notify import Notifier
+from asyncendpoints.signals import restore
 from tests.clock import run
 from tests.serving import TASK_FACTORIES, turns, until
 from tests.support import Recorder, open_descriptors, warm_up
@@ -541,7 +542,7 @@ def test_a_handler_that_python_does_not_know() -> None:
     """Where a handler was not made by Python, the default is put back: nothing else can be."""
     before = signal.getsignal(signal.SIGUSR1)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    _restore(signal.SIGUSR1, None)
+    restore(signal.SIGUSR1, None)
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
     signal.signal(signal.SIGUSR1, before)
 

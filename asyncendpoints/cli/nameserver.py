@@ -35,6 +35,7 @@ from asyncendpoints.dns.zoneload import Zone
 from asyncendpoints.dns.zones import Zones
 from asyncendpoints.errors import DomainNameError, EndpointError, ZoneError
 from asyncendpoints.server import Server
+from asyncendpoints.signals import handled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +140,8 @@ class Service:
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self._interrupted = False
+        #: Whether a signal to reload came too early.
+        self._wants_reload = False
 
     async def run(self) -> int:
         """Serve until a signal comes; give the exit code.
@@ -148,28 +151,13 @@ class Service:
             ZoneError: A zone or a Python file is wrong.
             OSError: The log cannot be opened.
         """
-        with self._hearing_signals(), self._printing_log():
+        ends = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self.stop)
+        with handled(ends), handled({signal.SIGHUP: self.reload}), self._printing_log():
             try:
                 return await self._run()
             finally:
                 if self._log is not None:
                     self._log.close()
-
-    @contextmanager
-    def _hearing_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        signals = {
-            signal.SIGTERM: lambda: self.stop(signal.SIGTERM),
-            signal.SIGINT: lambda: self.stop(signal.SIGINT),
-            signal.SIGHUP: self.reload,
-        }
-        for number, handler in signals.items():
-            loop.add_signal_handler(number, handler)
-        try:
-            yield
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
 
     @contextmanager
     def _printing_log(self) -> Iterator[None]:
@@ -202,6 +190,8 @@ class Service:
         async with listening as server:
             self.server = server
             self._announce(server, resolver)
+            if self._wants_reload:
+                self.reload()
             try:
                 await self._stopping.wait()
             finally:
@@ -261,13 +251,17 @@ class Service:
             self.server.abort_clients()
         self._stopping.set()
 
-    def reload(self) -> None:
-        """Begin to read zones, Python files and certificates again, and open the log again."""
-        if self.server is None or self._stopping.is_set():
-            return
-        task = asyncio.ensure_future(self._reload(self.server))
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+    def reload(self, _: signal.Signals = signal.SIGHUP) -> None:
+        """Begin to read zones, Python files and certificates again, and open the log again.
+
+        Before the server listens that is put off until it does: what was read by then may be out of date.
+        """
+        if self.server is None:
+            self._wants_reload = True
+        elif not self._stopping.is_set():
+            task = asyncio.ensure_future(self._reload(self.server))
+            self._reloads.add(task)
+            task.add_done_callback(self._reloads.discard)
 
     async def _reload(self, server: NameServer) -> None:
         async with self._reloading:

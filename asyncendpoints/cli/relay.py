@@ -18,6 +18,7 @@ from asyncendpoints.kinds.stdio import StdioServer
 from asyncendpoints.listening import listen
 from asyncendpoints.relaying import Closed, Failed, Opened, Relay
 from asyncendpoints.server import Limits
+from asyncendpoints.signals import handled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,21 +86,17 @@ class Service:
             limits=Limits(max_connections=most),
             on_error=self._handshake_failed,
         )
-        loop = asyncio.get_running_loop()
         signals = {
-            signal.SIGTERM: lambda: self.stop(signal.SIGTERM),
-            signal.SIGINT: lambda: self.stop(signal.SIGINT),
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
             signal.SIGHUP: self._reload,
         }
-        for number, handler in signals.items():
-            loop.add_signal_handler(number, handler)
         try:
-            self._announce(server)
-            await self._stopping.wait()
-            await self._drain(server)
+            with handled(signals):
+                self._announce(server)
+                await self._stopping.wait()
+                await self._drain(server)
         finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
             server.close()
             # Clients that are still there have had their time.
             await self._relay.close(grace=0 if server.stats.active else 1)
@@ -172,14 +169,14 @@ class Service:
         if self._options.verbose:
             self._tell(str(error))
 
-    def _reload(self) -> None:
+    def _reload(self, number: signal.Signals) -> None:
         assert self.server is not None
         try:
             self.server.reload()
         except EndpointError as error:
-            self._say(f"SIGHUP: nothing changes: {error}", "red")
+            self._say(f"{number.name}: nothing changes: {error}", "red")
         else:
-            self._tell("SIGHUP: reloaded")
+            self._tell(f"{number.name}: reloaded")
 
     def _summarize(self) -> None:
         totals = self._relay.totals

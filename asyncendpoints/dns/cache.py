@@ -27,7 +27,7 @@ from asyncendpoints.dns.outcome import (
 )
 from asyncendpoints.dns.query import CD, DO, RD
 from asyncendpoints.dns.records import LONGEST_TTL
-from asyncendpoints.dns.resolver import GIVEN_UP, Pending, begin, failed
+from asyncendpoints.dns.resolver import GIVEN_UP, LATE, LOOP, Pending, begin, failed
 from asyncendpoints.dns.store import (
     Rules,
     Table,
@@ -80,9 +80,6 @@ _LONGEST_STALE = 604_800
 _HOT_SHARE = 16
 _MOST_HOT_BYTES = 2 * 2**20
 _HOT_OVERHEAD_BYTES = 600
-
-_LATE = Failure(ede=EDE(EDECode.NO_REACHABLE_AUTHORITY, "no answer in time"))
-_LOOP = Failure(ede=EDE(EDECode.OTHER, "an upstream forwards to this resolver"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +370,7 @@ class Cache(Composite):
     def _join(self, flight: _Flight, query: Query) -> Outcome:
         """Wait with others for what they have asked, unless that waits for this."""
         if self.is_own(query):
-            return _LOOP
+            return LOOP
         if flight.outcome is None:
             self._misses += 1
         else:
@@ -411,7 +408,7 @@ class Cache(Composite):
         """Learn what a question came to, unless something was flushed since it was asked."""
         self._leave(flight)
         if flight.version != self._flushes:
-            return _unremembered(outcome) if isinstance(outcome, Response) else outcome
+            return outcome.unremembered() if isinstance(outcome, Response) else outcome
         now = asyncio.get_running_loop().time()
         shown = self._stale
         learned = self._learn(flight.query, flight.place, outcome, now)
@@ -441,7 +438,7 @@ class Cache(Composite):
         self._table.remove(place)
         self._table.remove(whole_name(place))
         if entry is None:
-            return _unremembered(outcome)
+            return outcome.unremembered()
         where = whole_name(place) if covers_name(entry) else place
         self._table.put(where, entry, now)
         kept = to_response(query.key, entry, now)
@@ -468,7 +465,7 @@ class Cache(Composite):
             ttl = min(2 * (lifetime_of(last) - 1), longest)
         entry = encode_failure(failure, now, min(ttl + 1, _LONGEST_FAILURE), ttl + longest)
         self._table.put(place, entry, now)
-        return _unremembered(failure)
+        return failure.unremembered()
 
     def __repr__(self) -> str:
         return f"<Cache of {self._resolver!r}, {len(self)} entries>"
@@ -552,7 +549,7 @@ class _Flight(Pending):
         inner = self._inner
         assert inner is not None  # whatever ends it takes back its timer
         if self._known is None:
-            self._arrive(_LATE)
+            self._arrive(LATE)
             inner.forget(self._arrive)
             inner.abandon()
             return
@@ -593,11 +590,6 @@ class _Waiter(Pending):
 
     def abandon(self) -> None:
         self._flight.forget(self.settle)
-
-
-def _unremembered(outcome: Response) -> Response:
-    """Mark an outcome as good for one question only: that of others may be out of date."""
-    return outcome if outcome.until == -inf else outcome.replace(until=-inf)
 
 
 def _is_due(entry: bytes, now: float) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import groupby
-from math import inf
 from typing import TYPE_CHECKING, Self
 
 from asyncendpoints.dns.networks import Networks
@@ -103,7 +102,7 @@ class Composite:
         """Mark an outcome as good for one question only, unless there are versions that it depends on."""
         if position < self._unversioned or not isinstance(outcome, Response):
             return outcome
-        return outcome if outcome.until == -inf else outcome.replace(until=-inf)
+        return outcome.unremembered()
 
     async def reload(self) -> None:
         """Have those of the resolvers that are made of files read them again.

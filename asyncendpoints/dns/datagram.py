@@ -20,7 +20,8 @@ from asyncendpoints.addresses import Address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from asyncendpoints.dns.responder import Reply, Responder
+    from asyncendpoints.dns.late_reply import Reply
+    from asyncendpoints.dns.responder import Responder
 
 __all__ = ["DNSDatagramProtocol", "DrainingTransport", "Peer"]
 

@@ -6,24 +6,20 @@ The law: nothing is raised from here, and nothing fills a log.
 from __future__ import annotations
 
 import asyncio
-from math import inf
 from time import monotonic
+
+from asyncendpoints.throttle import Throttle
 
 __all__ = ["report_fault"]
 
-#: Seconds between two reports.
-_INTERVAL = 60.0
-#: When the last one was, in seconds.
-_reported = -inf
+#: A limit for the process, as its log is one.
+_throttle = Throttle()
 
 
 def report_fault(error: Exception) -> None:
     """Tell the exception handler of the running loop of an error, unless it heard of one a moment ago."""
-    global _reported  # noqa: PLW0603 - a limit for the process, as its log is one
-    now = monotonic()
-    if now - _reported < _INTERVAL:
+    if not _throttle.admits(monotonic()):
         return
-    _reported = now
     asyncio.get_running_loop().call_exception_handler(
         {"message": "a DNS callback raised", "exception": error}
     )

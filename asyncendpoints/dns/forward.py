@@ -19,7 +19,7 @@ from asyncendpoints.dns.outcome import EDE, PASS, EDECode, Failure, Rcode
 from asyncendpoints.dns.query import CD, DO, Query
 from asyncendpoints.dns.records import Type
 from asyncendpoints.dns.resolvconf import ConfFile, ResolvConf
-from asyncendpoints.dns.resolver import GIVEN_UP, Pending
+from asyncendpoints.dns.resolver import GIVEN_UP, LOOP, Pending
 from asyncendpoints.dns.special import special
 from asyncendpoints.dns.timers import TICK, Timed, Wheel, wheel
 from asyncendpoints.dns.upstream import Dice, OwnAddresses, Upstream, UpstreamStats, parse_upstream
@@ -49,7 +49,6 @@ _HASTE: Final = 1.0
 
 _LATE = Failure(ede=EDE(EDECode.NO_REACHABLE_AUTHORITY, "no upstream answered in time"))
 _UNREACHABLE = Failure(ede=EDE(EDECode.NETWORK_ERROR, "no upstream can be reached"))
-_LOOP = Failure(ede=EDE(EDECode.OTHER, "an upstream forwards to this resolver"))
 _FULL = Failure(ede=EDE(EDECode.NOT_READY, "too many questions wait for upstreams"))
 _CLOSED = Failure(ede=EDE(EDECode.NOT_READY, "closed"))
 
@@ -209,7 +208,7 @@ class Forward:
             self._refresh(now, loop)
         sockaddr = query.sockaddr
         if isinstance(sockaddr, tuple) and sockaddr[1] in self._own.hosts and self.is_own(query):
-            return _LOOP
+            return LOOP
         return self._join(key, query.qtype, query.flags & _KEPT, query.deadline, now)
 
     def is_own(self, query: Query) -> bool:

@@ -302,6 +302,10 @@ class Response(Outcome):
         made.body, made.key, made.target = self.body, self.key, self.target
         return made
 
+    def unremembered(self) -> Self:
+        """Make the same outcome, good for this question only."""
+        return self if self.until == -inf else self.replace(until=-inf)
+
     def after(self, chain: Response) -> Self:
         """Make the outcome of a question whose answer begins with the CNAMEs of another outcome.
 

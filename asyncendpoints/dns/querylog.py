@@ -22,6 +22,7 @@ from dns.rcode import Rcode
 from asyncendpoints.dns.names import format_name
 from asyncendpoints.dns.query import AD, CD, DO, RD
 from asyncendpoints.dns.records import format_type
+from asyncendpoints.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,6 @@ Entry = tuple[float, str | None, str, bytes, int, int, int, int, float]
 _GATHERING = 0.2
 #: Entries that are formatted between two writes, at which the thread lets the loop run.
 _AT_ONCE = 64
-#: Seconds between two reports that the log cannot be written.
-_LOG_INTERVAL = 60.0
 
 _FLAGS: Final = ((RD, "rd"), (AD, "ad"), (CD, "cd"), (DO, "do"))
 
@@ -158,7 +157,8 @@ class QueryLog:
         self._reported = 0
         self._is_closed = False
         self._wants_reopening = False
-        self._logged: float | None = None
+        #: How often it is said that the log cannot be written.
+        self._throttle = Throttle()
         self.begin()
         _logs.add(self)
 
@@ -278,9 +278,7 @@ class QueryLog:
         return True
 
     def _complain(self, error: Exception) -> None:
-        now = monotonic()
-        if self._logged is None or now - self._logged >= _LOG_INTERVAL:
-            self._logged = now
+        if self._throttle.admits(monotonic()):
             logger.error("the query log cannot be written: %s", error)
 
 

@@ -18,7 +18,8 @@ from asyncendpoints.dns.faults import report_fault
 from asyncendpoints.dns.outcome import EDE, PASS, EDECode, Failure, Outcome, Rcode, Response
 from asyncendpoints.dns.records import Type
 from asyncendpoints.dns.timers import wheel
-from asyncendpoints.errors import shorten
+from asyncendpoints.errors import raise_together, shorten
+from asyncendpoints.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
@@ -47,12 +48,8 @@ logger = logging.getLogger("asyncendpoints.dns")
 #: The most links of a chain of CNAMEs that are followed. Source: as many as Unbound and BIND follow, nearly.
 MOST_LINKS: Final = 12
 
-#: Seconds between two logged errors of the same resolver and kind.
-_LOG_INTERVAL = 60.0
-#: Of how many kinds of errors the time of the last one is kept.
-_MOST_LOGGED = 256
-#: When that was, in seconds, by resolver, exception and the code that raised it.
-_logged: dict[tuple[str, str, int], float] = {}
+#: How often errors are logged, by resolver, exception and the code that raised it.
+_throttle = Throttle()
 
 
 @runtime_checkable
@@ -62,8 +59,8 @@ class Resolver(Protocol):
     Optional attributes say more of it: ``version``, any value, tells that as long as it stays equal the
     outcome depends on the question and on RD, CD and DO alone; ``varies = True`` that it depends on who
     asks; ``recursive = True`` that it finds out from others what it does not know; ``is_own(query)`` whether
-    it is itself who asks, in a circle; ``reload()``, plain or
-    ``async``, reads its files again; ``aclose()`` ends what it has begun.
+    it is itself who asks, in a circle; ``reload()``, plain or ``async``, reads its files again; ``aclose()``
+    ends what it has begun.
     """
 
     def resolve(self, query: Query, /) -> Awaitable[Outcome]:
@@ -250,11 +247,7 @@ def failed(resolver: object, query: Query, error: BaseException) -> Failure:
     """Make the outcome of a resolver that raised, and log it unless its like was logged a moment ago."""
     name = f"{type(resolver).__module__}.{type(resolver).__qualname__}"
     kind = name, type(error).__qualname__, _place_of(error)
-    now = monotonic()
-    if now - _logged.get(kind, -inf) >= _LOG_INTERVAL:
-        if len(_logged) >= _MOST_LOGGED:
-            _logged.clear()
-        _logged[kind] = now
+    if _throttle.admits(monotonic(), kind):
         logger.error("%s failed to answer %s %s", name, query.name, query.type, exc_info=error)
     return InternalFailure(error)
 
@@ -315,13 +308,14 @@ def complete(resolver: Resolver, query: Query, outcome: Outcome) -> Outcome:
 def _followed(chain: Response, rest: Outcome) -> Outcome:
     """Join the CNAMEs of one outcome and what the name at their end has."""
     if rest in (_NOT_MINE, _PROMISED):
-        return chain.replace(until=-inf)  # nobody here knows more than the alias, today
+        return chain.unremembered()  # nobody here knows more than the alias, today
     return rest.after(chain) if isinstance(rest, Response) else rest
 
 
-#: What comes of what nobody waits for, and of what is not there at its deadline.
+#: What comes of what nobody waits for, of what is not there at its deadline, and of what waits for itself.
 GIVEN_UP: Final = Failure(ede=EDE(EDECode.OTHER, "given up"))
 LATE: Final = Failure(ede=EDE(EDECode.NO_REACHABLE_AUTHORITY, "no answer in time"))
+LOOP: Final = Failure(ede=EDE(EDECode.OTHER, "an upstream forwards to this resolver"))
 
 #: What the end of a chain of resolvers means.
 _NOT_MINE = Failure(Rcode.REFUSED, EDE(EDECode.NOT_AUTHORITATIVE))
@@ -469,8 +463,4 @@ async def reload(*sources: object) -> None:
                 await result
         except Exception as error:  # noqa: BLE001 - raised below
             errors.append(error)
-    for other in errors[1:]:
-        for text in (str(other), *getattr(other, "__notes__", ())):
-            errors[0].add_note(text)
-    if errors:
-        raise errors[0]
+    raise_together(errors)

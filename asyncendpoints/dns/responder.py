@@ -7,13 +7,14 @@ limit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from asyncendpoints.dns.clients import Clients, Standing, WaitingQueries, check_verdict
+from asyncendpoints.dns.late_reply import Reply
 from asyncendpoints.dns.networks import PRIVATE
 from asyncendpoints.dns.outcome import (
     DROP,
@@ -30,7 +31,6 @@ from asyncendpoints.dns.query import RD, Query
 from asyncendpoints.dns.records import IN, Records, Type
 from asyncendpoints.dns.render import render, render_rejection
 from asyncendpoints.dns.resolver import (
-    LATE,
     Pending,
     ask,
     begin,
@@ -39,20 +39,21 @@ from asyncendpoints.dns.resolver import (
     version_of,
 )
 from asyncendpoints.dns.timers import wheel
-from asyncendpoints.dns.wire import HEADER_BYTES, OPT_BYTES, Rejection, WireQuery, decode_query
-from asyncendpoints.errors import shorten
+from asyncendpoints.dns.wire import Rejection, WireQuery, decode_query
+from asyncendpoints.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asyncendpoints.dns.guards import AddressGuard, Guard
+    from asyncendpoints.dns.memo import Memo
     from asyncendpoints.dns.networks import Networks
     from asyncendpoints.dns.query import Transport
     from asyncendpoints.dns.querylog import QueryLog
     from asyncendpoints.dns.resolver import Resolver
     from asyncendpoints.dns.timers import Timed
 
-__all__ = ["Counters", "Reply", "Responder", "Source"]
+__all__ = ["Counters", "Responder", "Source"]
 
 logger = logging.getLogger("asyncendpoints.dns")
 
@@ -60,21 +61,6 @@ logger = logging.getLogger("asyncendpoints.dns")
 MOST_BYTES: Final = 65535
 #: The largest UDP message for a client without EDNS, in bytes. Source: RFC 1035, section 4.2.1.
 MOST_PLAIN_BYTES: Final = 512
-
-#: How many replies of each generation are remembered for clients of one standing.
-_MOST_REMEMBERED = 4096
-#: How many bytes those take at most, and one of them; larger ones take longer to send than to make.
-_MOST_REMEMBERED_BYTES = 8_000_000
-_MOST_REPLY_BYTES = 4096
-#: How many addresses of clients are known at a time.
-_MOST_CLIENTS = 16384
-
-#: How many bytes of a question follow its name, and how a header says that nothing follows the question.
-_AFTER_NAME = 4
-_NO_MORE = b"\0\0"
-
-#: Seconds between two logged errors of the server itself.
-_LOG_INTERVAL = 60.0
 
 #: Attributes of classes that are looked at for each query.
 _FIRST_META, _ANY = Type.TKEY, Type.ANY
@@ -127,104 +113,6 @@ class Counters:
     errors: int = 0
 
 
-class Standing:
-    """What is known of clients: whether they may ask, and what they are told again.
-
-    Those that may ask share one with all of their kind. One with a verdict is that of one client, and
-    remembers nothing.
-    """
-
-    __slots__ = ("datagram", "recursion", "stream", "verdict")
-
-    def __init__(self, verdict: Outcome | None, *, recursion: bool) -> None:
-        #: What each of their queries gets, or None if it depends.
-        self.verdict = verdict
-        #: Whether they may have recursion.
-        self.recursion = recursion
-        self.datagram = Memo() if verdict is None else _NO_MEMO
-        self.stream = Memo() if verdict is None else _NO_MEMO
-
-
-class Memo:
-    """From the bytes of a query after its identifier to those of the reply, in two generations.
-
-    Both have the name in lower case. The case of its letters, which some clients leave to chance, is nothing
-    to anybody but them: they find theirs in the reply.
-    """
-
-    __slots__ = ("_bytes", "_fleeting", "old", "table")
-
-    def __init__(self) -> None:
-        #: The younger generation. It is never replaced, so that it can be held on to.
-        self.table: dict[bytes, bytes] = {}
-        #: The older one, of which what is asked for again gets young.
-        self.old: dict[bytes, bytes] = {}
-        self._fleeting: list[bytes] = []
-        #: How many bytes were put into the younger generation; some may be forgotten.
-        self._bytes = 0
-
-    def recall(self, packet: bytes) -> bytes | None:
-        """Give the reply to a query that is not in the table as it stands: in another case, or from before.
-
-        The packet can be anything. But what is in here is right, and all that can differ from it is the case
-        of letters in the name: the sizes of labels are no letters.
-        """
-        end = len(packet) - (_AFTER_NAME if packet[10:12] == _NO_MORE else _AFTER_NAME + OPT_BYTES)
-        if end <= HEADER_BYTES:
-            return None
-        query = packet[2:HEADER_BYTES] + packet[HEADER_BYTES:end].lower() + packet[end:]
-        reply = self.table.get(query)
-        if reply is None:
-            reply = self.old.pop(query, None)
-            if reply is None:
-                return None
-            self._put(query, reply)
-        end += _AFTER_NAME
-        return packet[:2] + reply[:10] + packet[HEADER_BYTES:end] + reply[end - 2 :]
-
-    def add(self, packet: bytes, reply: bytes, key: bytes, *, is_fleeting: bool) -> None:
-        """Remember a reply.
-
-        Args:
-            packet: A query without EDNS options.
-            reply: What was said.
-            key: The name in lower case.
-            is_fleeting: Whether that holds for a moment, and is to be forgotten by `forget_fleeting`.
-        """
-        if len(reply) > _MOST_REPLY_BYTES:
-            return
-        end = HEADER_BYTES + len(key)
-        query = packet[2:HEADER_BYTES] + key + packet[end:]
-        self._put(query, reply[2:HEADER_BYTES] + key + reply[end:])
-        if is_fleeting:
-            self._fleeting.append(query)
-
-    def _put(self, query: bytes, reply: bytes) -> None:
-        if len(self.table) >= _MOST_REMEMBERED or self._bytes >= _MOST_REMEMBERED_BYTES:
-            self.forget_fleeting()
-            self.old = self.table.copy()
-            self.table.clear()
-            self._bytes = 0
-        self.table[query] = reply
-        self._bytes += len(query) + len(reply)
-
-    def forget_fleeting(self) -> None:
-        """Forget the replies that held for a moment."""
-        for query in self._fleeting:
-            self.table.pop(query, None)
-        self._fleeting.clear()
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.table.clear()
-        self.old.clear()
-        self._fleeting.clear()
-
-
-#: That of those who may not ask; nothing is ever put there.
-_NO_MEMO: Final = Memo()
-
-
 class Source:
     """Where the queries of a connection come from, and how their replies are to be.
 
@@ -246,114 +134,6 @@ class Source:
         self.memo = standing.datagram if transport == "udp" else standing.stream
         #: The rest of what a query is told of where it comes from.
         self.place: tuple[Any, Any, int, Transport] = client, local, family, transport
-
-
-class Reply:
-    """A reply that is still to come.
-
-    It sees to all that `ask` would, so that there is one object for each query that waits.
-
-    Args:
-        responder: Who writes it.
-        pending: What is waited for.
-        resolver: Who was asked, if its outcome has to be completed.
-        wire: What is answered, and so are the others, which `Responder.finish` takes.
-        packet: As there.
-        query: As there.
-        standing: As there.
-        started: As there.
-    """
-
-    __slots__ = (
-        "_bucket",
-        "_callback",
-        "_packet",
-        "_pending",
-        "_resolver",
-        "_responder",
-        "_standing",
-        "_started",
-        "_wire",
-        "query",
-    )
-
-    def __init__(
-        self,
-        responder: Responder,
-        pending: Pending,
-        resolver: Resolver | None,
-        wire: WireQuery,
-        packet: bytes,
-        query: Query,
-        standing: Standing,
-        started: float,
-    ) -> None:
-        self._responder = responder
-        self._pending = pending
-        self._resolver = resolver
-        self._wire = wire
-        self._packet = packet
-        #: What is answered.
-        self.query = query
-        self._standing = standing
-        self._started = started
-        self._callback: Callable[[Reply, bytes | None], None] | None = None
-        self._bucket: set[Timed] | None = None
-
-    def then(self, callback: Callable[[Reply, bytes | None], None]) -> None:
-        """Call back with this and the whole message once it is there, or None if nothing is to be sent.
-
-        To be called at once, in the turn of the loop in which the query came.
-        """
-        self._callback = callback
-        if not self._pending.is_timed:
-            self._bucket = self._responder.due()
-            self._bucket.add(self)
-        self._pending.then(self._arrive)
-
-    def _arrive(self, outcome: Outcome) -> None:
-        if self._callback is None:
-            return
-        resolver = self._resolver
-        if resolver is not None and (
-            not isinstance(outcome, Response) or outcome.target is not None
-        ):
-            outcome = complete(resolver, self.query, outcome)
-            if isinstance(outcome, Pending):
-                self._resolver, self._pending = None, outcome
-                outcome.then(self._arrive)
-                return
-        self._end(outcome)
-
-    def expire(self, now: float) -> None:  # noqa: ARG002 - late is late
-        """Hear that the time is up."""
-        self._end(LATE)
-        self._leave()
-
-    def _end(self, outcome: Outcome) -> None:
-        callback, self._callback = self._callback, None
-        assert callback is not None  # it ends once, after then()
-        if self._bucket is not None:
-            self._bucket.discard(self)
-        responder = self._responder
-        responder.release(self.query)
-        message = responder.finish(
-            self._wire, self._packet, self.query, self._standing, self._started, outcome
-        )
-        callback(self, message)
-
-    def abandon(self) -> None:
-        """Say that nobody waits for it any more."""
-        if self._callback is not None:
-            self._callback = None
-            if self._bucket is not None:
-                self._bucket.discard(self)
-            self._responder.release(self.query)
-            self._leave()
-
-    def _leave(self) -> None:
-        self._pending.forget(self._arrive)
-        self._pending.abandon()
 
 
 class Responder:
@@ -383,20 +163,12 @@ class Responder:
         log: QueryLog | None = None,
     ) -> None:
         self.counters = Counters()
-        #: How many queries wait for their answer.
-        self.waiting = 0
         self._resolver = resolver
-        self._by_address = [each for each in guards if hasattr(each, "verdict")]
+        by_address = [each for each in guards if hasattr(each, "verdict")]
         self._by_query = [each for each in guards if not hasattr(each, "verdict")]
-        self._recursion = recursion
-        self._offers_recursion = is_recursive(resolver)
         self._payload = payload
         self._query_timeout = query_timeout
-        self._most_waiting = most_waiting
-        self._most_of_client = most_of_client
-        #: How many queries of each client wait, of those with any, and who has as many as can be.
-        self._waiting_of: dict[str, int] = {}
-        self._crowds: set[str | None] = set()
+        self._queue = WaitingQueries(most_waiting, most_of_client)
         self._log = log
         self._now = 0.0
         #: What ends when the time of the queries of this wake-up is over, once there is something.
@@ -406,11 +178,11 @@ class Responder:
         self._remembers = self._version is not None and not self._by_query and log is None
         #: When the first of the replies that hold for a moment ends to hold.
         self._moment = inf
-        #: Those of clients that may ask, by whether they may have recursion.
-        self._standings: dict[bool, Standing] = {}
+        self._clients = Clients(by_address, recursion if is_recursive(resolver) else None)
         #: What is known of clients, by their address.
-        self.clients: dict[str | None, Standing] = {}
-        self._logged = -inf
+        self.clients = self._clients.known
+        #: How often errors of the server itself are logged.
+        self._throttle = Throttle()
 
     # Once a wake-up
 
@@ -424,16 +196,12 @@ class Responder:
         self._due = None
         if now >= self._moment:
             self._moment = inf
-            for each in self._standings.values():
-                each.datagram.forget_fleeting()
-                each.stream.forget_fleeting()
+            self._clients.forget_fleeting()
         if self._remembers:  # else there is nothing
             version = version_of(self._resolver)
             if version != self._version:
                 self._version = version
-                for each in self._standings.values():
-                    each.datagram.clear()
-                    each.stream.clear()
+                self._clients.forget_replies()
 
     def due(self) -> set[Timed]:
         """Give what ends when the time of the queries of this wake-up is over; see `Wheel.bucket`."""
@@ -445,29 +213,11 @@ class Responder:
 
     def standing(self, host: str | None) -> Standing:
         """Give what is known of a client by its address, None for one without."""
-        found = self.clients.get(host)
-        if found is None:
-            try:
-                found = self._judge(host)
-            except Exception as error:  # noqa: BLE001 - whatever a guard does wrong
-                self._report(error)
-                return Standing(_BROKEN, recursion=False)  # for once: it may know better next time
-            if len(self.clients) >= _MOST_CLIENTS:
-                self.clients.clear()
-            self.clients[host] = found
-        return found
-
-    def _judge(self, host: str | None) -> Standing:
-        recursion = self._offers_recursion and (host is None or self._recursion.contain(host))
-        for each in self._by_address:
-            verdict = each.verdict(host)
-            if verdict is not None:
-                _check_verdict(verdict, each, "verdict")
-                return Standing(verdict, recursion=recursion)
-        standing = self._standings.get(recursion)
-        if standing is None:
-            standing = self._standings[recursion] = Standing(None, recursion=recursion)
-        return standing
+        try:
+            return self._clients.standing(host)
+        except Exception as error:  # noqa: BLE001 - whatever a guard does wrong
+            self._report(error)
+            return Standing(_BROKEN, recursion=False)
 
     def source(self, client: Any, local: Any, family: int, transport: Transport) -> Source:
         """Make what stands for the origin of queries: of one datagram, or of a connection."""
@@ -520,18 +270,17 @@ class Responder:
             if not isinstance(wire, WireQuery):
                 return self._reject(packet, wire, standing, client, transport, started)
             key, qtype, qclass, flags, _, _, _, is_plain = wire
-            now = self._now
+            now, crowds = self._now, self._queue.crowds
             recursion = standing.recursion and flags & RD != 0
             until = now + self._query_timeout
             query = Query(
                 key, qtype, flags, now, until, recursion, client, local, transport, 0, family
             )
-            if self._crowds and query.client_host in self._crowds:
+            if crowds and query.client_host in crowds:
                 self.counters.overloaded += 1
                 return self.finish(wire, packet, query, standing, started, _CROWDED)
-            if qtype >= _FIRST_META or qclass != IN or standing.verdict is not None:
-                return self._say(wire, packet, query, standing, started)
-            if self._by_query:
+            is_usual = qtype < _FIRST_META and qclass == IN and standing.verdict is None
+            if not is_usual or self._by_query:
                 return self._say(wire, packet, query, standing, started)
             resolver = self._resolver
             outcome = begin(resolver, query)
@@ -578,27 +327,21 @@ class Responder:
         resolver: Resolver | None = None,
     ) -> bytes | Reply | None:
         """Promise a reply, unless too many are promised already; ``resolver`` is as for `Reply`."""
-        if self.waiting >= self._most_waiting:
+        if self._queue.is_full:
             pending.abandon()
             self.counters.overloaded += 1
             return self.finish(wire, packet, query, standing, started, _OVERLOAD)
-        self.waiting += 1
-        host = query.client_host
-        if host is not None:
-            count = self._waiting_of[host] = self._waiting_of.get(host, 0) + 1
-            if count >= self._most_of_client:
-                self._crowds.add(host)
+        self._queue.add(query.client_host)
         return Reply(self, pending, resolver, wire, packet, query, standing, started)
+
+    @property
+    def waiting(self) -> int:
+        """How many queries wait for their answer."""
+        return self._queue.count
 
     def release(self, query: Query) -> None:
         """Hear that a query does not wait any more."""
-        self.waiting -= 1
-        host = query.client_host
-        if host is not None:
-            self._crowds.discard(host)
-            count = self._waiting_of.pop(host) - 1
-            if count:
-                self._waiting_of[host] = count
+        self._queue.remove(query.client_host)
 
     def _reject(
         self,
@@ -629,7 +372,7 @@ class Responder:
             for each in self._by_query:
                 verdict = each.before(query)
                 if verdict is not None:
-                    _check_verdict(verdict, each, "before", may_wait=True)
+                    check_verdict(verdict, each, "before", may_wait=True)
                     return verdict
         except Exception as error:  # noqa: BLE001 - whatever a guard does wrong
             self._report(error)
@@ -643,7 +386,7 @@ class Responder:
         try:
             for each in reversed(self._by_query):
                 outcome = each.after(query, outcome)
-                _check_verdict(outcome, each, "after")
+                check_verdict(outcome, each, "after")
         except Exception as error:  # noqa: BLE001 - whatever a guard does wrong
             self._report(error)
             return _BROKEN
@@ -692,26 +435,8 @@ class Responder:
     def _report(self, error: Exception) -> None:
         """Log an error of the server itself, unless one was logged a moment ago."""
         self.counters.errors += 1
-        now = monotonic()
-        if now - self._logged >= _LOG_INTERVAL:
-            self._logged = now
+        if self._throttle.admits(monotonic()):
             logger.error("a DNS query could not be answered", exc_info=error)
-
-
-def _check_verdict(given: object, guard: object, method: str, *, may_wait: bool = False) -> None:
-    """See that what a guard gave is an outcome.
-
-    Raises:
-        TypeError: It is none, or one that is still to come.
-    """
-    if isinstance(given, Outcome) and (may_wait or not isinstance(given, Pending)):
-        return
-    shown = shorten(given)
-    if isinstance(given, Coroutine):
-        given.close()
-    raise TypeError(
-        f"{type(guard).__name__}.{method}() gives an outcome such as REFUSED, not {shown}"
-    )
 
 
 class _Guarded(Pending):

@@ -329,7 +329,7 @@ def _finished(function: _Function, outcome: Outcome) -> Outcome:
         until = outcome.until if outcome.until != inf else -inf
         return model.replace(aa=outcome.aa, ad=outcome.ad, ede=outcome.ede, until=until)
     if outcome.until == inf and isinstance(outcome, Response):
-        return outcome.replace(until=-inf)
+        return outcome.unremembered()
     return outcome
 
 

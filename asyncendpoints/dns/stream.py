@@ -19,8 +19,9 @@ from asyncendpoints.dns.limits import DNSLimits
 from asyncendpoints.dns.wire import HEADER_BYTES
 
 if TYPE_CHECKING:
+    from asyncendpoints.dns.late_reply import Reply
     from asyncendpoints.dns.query import Transport
-    from asyncendpoints.dns.responder import Reply, Responder, Source
+    from asyncendpoints.dns.responder import Responder, Source
 
 __all__ = ["DNSStreamProtocol", "DNSStreams", "StreamCounters"]
 

@@ -389,10 +389,20 @@ async def test_certificates_are_reloaded(files: Callable[[str, str], str], tmp_p
     assert "SIGHUP: reloaded, but for 1" in running.lines
 
 
-async def test_a_reload_ends_with_the_server(files: Callable[[str, str], str]) -> None:
-    """One that is under way is given up, and none begins before or after."""
+async def test_an_early_reload_comes_when_the_server_listens(
+    files: Callable[[str, str], str],
+) -> None:
+    """What was read before it was asked for may be out of date."""
     running = Running(zones=((files("a.zone", zone_text()), None),))
     running.service.reload()
+    await running.line("SIGHUP: reloaded")
+    assert running.lines[0].startswith("listening on")
+    assert await running.end() == 0
+
+
+async def test_a_reload_ends_with_the_server(files: Callable[[str, str], str]) -> None:
+    """One that is under way is given up, and none begins after."""
+    running = Running(zones=((files("a.zone", zone_text()), None),))
     await running.server()
     running.service.reload()
     running.service.stop(signal.SIGTERM)

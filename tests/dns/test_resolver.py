@@ -82,9 +82,9 @@ def cnames(links: dict[str, str | Outcome], *, aa: bool = True) -> Doing:
 
 @pytest.fixture(autouse=True)
 def _nothing_was_logged() -> Iterator[None]:
-    module._logged.clear()
+    module._throttle.last.clear()
     yield
-    module._logged.clear()
+    module._throttle.last.clear()
 
 
 class Given:
@@ -246,19 +246,20 @@ def test_errors_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> No
     assert len(caplog.records) == 1
     ask(Doing(dict[Query, Any]().__getitem__), QUERY)
     assert len(caplog.records) == 2
-    for kind in module._logged:
-        module._logged[kind] = monotonic() - 61
+    last = module._throttle.last
+    for kind in last:
+        last[kind] = monotonic() - 61
     ask(resolver, QUERY)
     assert len(caplog.records) == 3
 
 
 def test_kinds_of_errors_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
     """So many kinds of errors are remembered, and no more."""
-    for number in range(module._MOST_LOGGED):
-        module._logged["resolver", str(number), 0] = monotonic()
+    for number in range(256):
+        module._throttle.last["resolver", str(number), 0] = monotonic()
     ask(Doing(failing), QUERY)
     kind = "tests.dns.test_resolver.Doing", "LookupError", id(failing.__code__)
-    assert list(module._logged) == [kind]
+    assert list(module._throttle.last) == [kind]
 
 
 #: Things that errors can be the fault of, which cannot be hashed.

