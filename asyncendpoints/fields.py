@@ -14,7 +14,7 @@ from ipaddress import IPv6Address
 from typing import Annotated, Generic, Protocol, TypeVar
 
 from asyncendpoints.addresses import is_ipv4, to_ascii
-from asyncendpoints.errors import shorten
+from asyncendpoints.masking import shorten
 
 __all__ = [
     "Backlog",

@@ -23,16 +23,9 @@ from typing import (
 )
 
 from asyncendpoints.description import Argument, join, scan
-from asyncendpoints.errors import (
-    SECRET_NAME,
-    DescriptionError,
-    SpecError,
-    is_secret,
-    may_hide,
-    nearest,
-    shorten,
-)
+from asyncendpoints.errors import DescriptionError, SpecError, nearest
 from asyncendpoints.fields import FieldType, Help
+from asyncendpoints.masking import SECRET_NAME, is_secret, may_hide, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

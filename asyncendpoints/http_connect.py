@@ -10,7 +10,8 @@ import errno
 import re
 
 from asyncendpoints.addresses import host_and_port
-from asyncendpoints.errors import ProxyReplyError, shorten
+from asyncendpoints.errors import ProxyReplyError
+from asyncendpoints.masking import shorten
 
 __all__ = ["MOST_BYTES", "HTTPConnectNegotiation", "encode_request", "parse_schemes"]
 

@@ -14,7 +14,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from asyncendpoints.addresses import is_ipv4
-from asyncendpoints.errors import ProxyHeaderError, shorten
+from asyncendpoints.errors import ProxyHeaderError
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
-from asyncendpoints.errors import DescriptionError, nearest, shorten
+from asyncendpoints.errors import DescriptionError, nearest
 from asyncendpoints.grammar import grammar
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -18,7 +18,7 @@ PACKAGE = Path(asyncendpoints.__file__).parent
 
 #: Turn text into values and back, and do no more.
 PURE = {
-    *("description", "grammar", "specs", "fields", "errors", "addresses", "events"),
+    *("description", "grammar", "specs", "fields", "errors", "masking", "addresses", "events"),
     *("proxy_protocol", "socks5", "http_connect", "backoff"),
     *("srv", "service_bindings"),
     "throttle",

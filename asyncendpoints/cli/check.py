@@ -16,8 +16,9 @@ from asyncendpoints.cli.exits import FAILURE, OK, USAGE
 from asyncendpoints.cli.findings import Findings, find_out
 from asyncendpoints.cli.kinds import describe
 from asyncendpoints.cli.terminal import console, indented, line
-from asyncendpoints.errors import DescriptionError, mask
+from asyncendpoints.errors import DescriptionError
 from asyncendpoints.grammar import grammar
+from asyncendpoints.masking import mask
 from asyncendpoints.specs import Spec, parse_client, parse_server
 
 if TYPE_CHECKING:

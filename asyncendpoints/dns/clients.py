@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from asyncendpoints.dns.memo import Memo
 from asyncendpoints.dns.outcome import Outcome
 from asyncendpoints.dns.resolver import Pending
-from asyncendpoints.errors import shorten
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from asyncendpoints.dns.resolver import GIVEN_UP, LOOP, Pending
 from asyncendpoints.dns.special import special
 from asyncendpoints.dns.timers import TICK, Timed, Wheel, wheel
 from asyncendpoints.dns.upstream import Dice, OwnAddresses, Upstream, UpstreamStats, parse_upstream
-from asyncendpoints.errors import shorten
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from asyncendpoints.dns.networks import Networks
 from asyncendpoints.dns.outcome import DROP, EDE, EDECode, Failure, Outcome, Rcode
-from asyncendpoints.errors import shorten
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from asyncendpoints.dns.query import Query

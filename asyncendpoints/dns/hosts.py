@@ -22,7 +22,7 @@ from asyncendpoints.dns.names import encode_name, reverse_name
 from asyncendpoints.dns.outcome import PASS, Answer, NoData
 from asyncendpoints.dns.records import Records, Type, check_ttl
 from asyncendpoints.dns.sections import Sections, encode_body
-from asyncendpoints.errors import shorten
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,7 +15,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from asyncendpoints.addresses import to_ascii
-from asyncendpoints.errors import DomainNameError, shorten
+from asyncendpoints.errors import DomainNameError
+from asyncendpoints.masking import shorten
 
 __all__ = [
     "ROOT",

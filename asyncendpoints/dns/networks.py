@@ -17,7 +17,7 @@ from ipaddress import (
 from typing import TYPE_CHECKING
 
 from asyncendpoints.addresses import unmapped
-from asyncendpoints.errors import shorten
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

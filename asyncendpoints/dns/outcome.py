@@ -25,7 +25,8 @@ from asyncendpoints.dns.records import (
     to_rrsets,
 )
 from asyncendpoints.dns.sections import Body, Sections, decode_body, splice
-from asyncendpoints.errors import WireError, shorten
+from asyncendpoints.errors import WireError
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable

@@ -20,7 +20,8 @@ import dns.rdatatype
 import dns.rrset
 
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.errors import RecordError, shorten
+from asyncendpoints.errors import RecordError
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

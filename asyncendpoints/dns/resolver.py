@@ -18,7 +18,8 @@ from asyncendpoints.dns.faults import report_fault
 from asyncendpoints.dns.outcome import EDE, PASS, EDECode, Failure, Outcome, Rcode, Response
 from asyncendpoints.dns.records import Type
 from asyncendpoints.dns.timers import wheel
-from asyncendpoints.errors import raise_together, shorten
+from asyncendpoints.errors import raise_together
+from asyncendpoints.masking import shorten
 from asyncendpoints.throttle import Throttle
 
 if TYPE_CHECKING:

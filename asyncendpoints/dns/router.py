@@ -29,7 +29,8 @@ from asyncendpoints.dns.outcome import (
 )
 from asyncendpoints.dns.patterns import Pattern, parse_pattern
 from asyncendpoints.dns.records import LONGEST_TTL, RData, Records, Type, format_type, parse_type
-from asyncendpoints.errors import RecordError, RouteError, shorten
+from asyncendpoints.errors import RecordError, RouteError
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from asyncendpoints.dns.query import Query

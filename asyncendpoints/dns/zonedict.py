@@ -24,7 +24,8 @@ from asyncendpoints.dns.records import (
     parse_type,
     wire_of,
 )
-from asyncendpoints.errors import EndpointError, ZoneError, shorten
+from asyncendpoints.errors import EndpointError, ZoneError
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from asyncendpoints.dns.zonebuild import Builder

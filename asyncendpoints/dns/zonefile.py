@@ -31,7 +31,8 @@ from asyncendpoints.dns.records import (
     parse_type,
     wire_of,
 )
-from asyncendpoints.errors import EndpointError, RecordError, ZoneError, shorten
+from asyncendpoints.errors import EndpointError, RecordError, ZoneError
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -23,7 +23,8 @@ from asyncendpoints.dns.zonebuild import Builder
 from asyncendpoints.dns.zonedict import add_defaults, add_names
 from asyncendpoints.dns.zonefile import read_zone
 from asyncendpoints.dns.zonetable import Table
-from asyncendpoints.errors import ZoneError, shorten
+from asyncendpoints.errors import ZoneError
+from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable

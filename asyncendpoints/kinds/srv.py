@@ -25,7 +25,6 @@ from asyncendpoints.errors import (
     NXDomainError,
     ResolveError,
     SpecError,
-    mask,
 )
 from asyncendpoints.fields import (
     Choice,
@@ -40,6 +39,7 @@ from asyncendpoints.fields import (
 from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.kinds.tcp import TCPClient
 from asyncendpoints.kinds.tls import TLSClient
+from asyncendpoints.masking import mask
 from asyncendpoints.specs import ClientSpec, parse_client
 from asyncendpoints.srv import order_srv, shuffle
 
