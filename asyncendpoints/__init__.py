@@ -95,6 +95,8 @@ if TYPE_CHECKING:
     from asyncendpoints.kinds.unix import UNIXClient as UNIXClient
     from asyncendpoints.kinds.unix import UNIXServer as UNIXServer
     from asyncendpoints.kinds.unix import peer_credentials as peer_credentials
+    from asyncendpoints.limits import Limits as Limits
+    from asyncendpoints.limits import Stats as Stats
     from asyncendpoints.listening import Listening as Listening
     from asyncendpoints.listening import Sockets as Sockets
     from asyncendpoints.listening import bind as bind
@@ -104,9 +106,7 @@ if TYPE_CHECKING:
     from asyncendpoints.registry import register as register
     from asyncendpoints.resolving import use_resolver as use_resolver
     from asyncendpoints.running import serve_forever as serve_forever
-    from asyncendpoints.server import Limits as Limits
     from asyncendpoints.server import Server as Server
-    from asyncendpoints.server import Stats as Stats
     from asyncendpoints.service import ClientService as ClientService
     from asyncendpoints.specs import ClientSpec as ClientSpec
     from asyncendpoints.specs import DatagramClientSpec as DatagramClientSpec
@@ -152,12 +152,13 @@ _MODULES = {
         "kinds.tls": "TLSClient TLSServer",
         "kinds.udp": "UDPClient UDPServer",
         "kinds.unix": "PeerCredentials UNIXClient UNIXServer peer_credentials",
+        "limits": "Limits Stats",
         "listening": "Listening Sockets bind listen start_server",
         "proxy_protocol": "ProxyHeader",
         "registry": "register",
         "resolving": "use_resolver",
         "running": "serve_forever",
-        "server": "Limits Server Stats",
+        "server": "Server",
         "service": "ClientService",
         "specs": "ClientSpec DatagramClientSpec DatagramServerSpec ServerSpec parse_client parse_server",
         "srv": "order_srv",

@@ -10,7 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 from asyncendpoints.errors import ListenError
-from asyncendpoints.server import Bound, Limits, Server
+from asyncendpoints.limits import Limits
+from asyncendpoints.server import Bound, Server
 from asyncendpoints.specs import ServerSpec, parse_server
 from asyncendpoints.streams import HandlerServer, StreamServer
 

@@ -11,32 +11,35 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from asyncendpoints.addresses import is_ipv4
 from asyncendpoints.errors import ProxyHeaderError
 from asyncendpoints.masking import shorten
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from asyncendpoints.proxy_tlvs import (
+    ALPN,
+    AUTHORITY,
+    CRC32C,
+    NETNS,
+    SSL,
+    TLV,
+    UNIQUE_ID,
+    ProxySSL,
+    check_tlvs,
+    crc32c,
+    decode_ssl,
+    decode_tlvs,
+    encode_tlv,
+    find_tlv,
+    text_of,
+)
 
 __all__ = [
-    "ALPN",
-    "AUTHORITY",
-    "CRC32C",
     "MOST_BYTES",
-    "NETNS",
-    "SSL",
-    "TLV",
-    "UNIQUE_ID",
     "HeaderReader",
     "ProxyHeader",
-    "ProxySSL",
-    "crc32c",
     "decode_header",
-    "decode_ssl",
     "encode_header",
-    "encode_ssl",
 ]
 
 #: Host and port; the path of a unix socket; or, as bytes that begin with NUL, its abstract name.
@@ -51,94 +54,6 @@ _LONGEST_BLOCK: Final = 65535
 #: The longest line of version 1, in bytes, with its end.
 _LONGEST_LINE: Final = 107
 _LONGEST_PATH: Final = 108
-_LONGEST_ID: Final = 128
-
-ALPN: Final = 0x01
-AUTHORITY: Final = 0x02
-CRC32C: Final = 0x03
-UNIQUE_ID: Final = 0x05
-SSL: Final = 0x20
-NETNS: Final = 0x30
-
-_SSL_VERSION, _SSL_CN, _SSL_CIPHER, _SSL_SIG_ALG, _SSL_KEY_ALG = range(0x21, 0x26)
-
-#: The registered types, as the specification calls them without ``PP2_TYPE_``.
-_NAMES: Final = {
-    ALPN: "ALPN",
-    AUTHORITY: "AUTHORITY",
-    CRC32C: "CRC32C",
-    0x04: "NOOP",
-    UNIQUE_ID: "UNIQUE_ID",
-    SSL: "SSL",
-    _SSL_VERSION: "SSL_VERSION",
-    _SSL_CN: "SSL_CN",
-    _SSL_CIPHER: "SSL_CIPHER",
-    _SSL_SIG_ALG: "SSL_SIG_ALG",
-    _SSL_KEY_ALG: "SSL_KEY_ALG",
-    NETNS: "NETNS",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class TLV:
-    """One of the fields that follow the addresses of version 2: its type, 0 to 255, and its value."""
-
-    #: 0 to 255; those of the specification have a `name`.
-    type: int
-    #: Up to 65,535 bytes, as far as the header has room.
-    value: bytes
-
-    @property
-    def name(self) -> str:
-        """The name of its type, such as ``"ALPN"``, or the number as in ``"0xEA"``."""
-        return _NAMES.get(self.type, f"0x{self.type:02X}")
-
-
-@dataclass(frozen=True, slots=True)
-class ProxySSL:
-    """What a proxy tells of the TLS connection of its client."""
-
-    #: Bits: 1 for TLS, 2 for a certificate on this connection, 4 for one in this session.
-    client: int
-    #: 0 if the certificate was verified.
-    verify: int
-    #: Further fields.
-    tlvs: tuple[TLV, ...] = ()
-
-    @property
-    def is_tls(self) -> bool:
-        """Whether the client came over TLS."""
-        return bool(self.client & 1)
-
-    @property
-    def is_verified(self) -> bool:
-        """Whether the client has shown a certificate, and the proxy has verified it."""
-        return bool(self.client & 6) and self.verify == 0
-
-    @property
-    def version(self) -> str | None:
-        """The version of TLS, such as ``"TLSv1.3"``."""
-        return _text(_find(self.tlvs, _SSL_VERSION))
-
-    @property
-    def common_name(self) -> str | None:
-        """The common name in the certificate of the client; look at `is_verified` first."""
-        return _text(_find(self.tlvs, _SSL_CN))
-
-    @property
-    def cipher(self) -> str | None:
-        """The cipher, as OpenSSL calls it."""
-        return _text(_find(self.tlvs, _SSL_CIPHER))
-
-    @property
-    def signature_algorithm(self) -> str | None:
-        """What the certificate of the proxy is signed with, such as ``"SHA256"``."""
-        return _text(_find(self.tlvs, _SSL_SIG_ALG))
-
-    @property
-    def key_algorithm(self) -> str | None:
-        """The key of the certificate of the proxy, such as ``"RSA2048"``."""
-        return _text(_find(self.tlvs, _SSL_KEY_ALG))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +89,7 @@ class ProxyHeader:
         problem = _contradiction(self)
         if problem:
             raise ProxyHeaderError(problem)
-        _check_tlvs(self.tlvs)
+        check_tlvs(self.tlvs)
         if self.length > _LONGEST_BLOCK:
             problem = f"it has {self.length} bytes after its first 16, at most {_LONGEST_BLOCK} do"
             raise ProxyHeaderError(problem)
@@ -200,36 +115,28 @@ class ProxyHeader:
     @property
     def alpn(self) -> bytes | None:
         """The protocol that the client and the proxy agreed on, such as ``b"h2"``."""
-        return _find(self.tlvs, ALPN)
+        return find_tlv(self.tlvs, ALPN)
 
     @property
     def authority(self) -> str | None:
         """The host name that the client asked for; what is no UTF-8 in it is replaced."""
-        return _text(_find(self.tlvs, AUTHORITY))
+        return text_of(find_tlv(self.tlvs, AUTHORITY))
 
     @property
     def unique_id(self) -> bytes | None:
         """What the proxy calls this connection, up to 128 bytes."""
-        return _find(self.tlvs, UNIQUE_ID)
+        return find_tlv(self.tlvs, UNIQUE_ID)
 
     @property
     def netns(self) -> str | None:
         """The name of the network namespace of the client."""
-        return _text(_find(self.tlvs, NETNS))
+        return text_of(find_tlv(self.tlvs, NETNS))
 
     @property
     def ssl(self) -> ProxySSL | None:
         """What is told of the TLS connection of the client."""
-        value = _find(self.tlvs, SSL)
+        value = find_tlv(self.tlvs, SSL)
         return None if value is None else decode_ssl(value)
-
-
-def _find(tlvs: tuple[TLV, ...], type_: int) -> bytes | None:
-    return next((each.value for each in tlvs if each.type == type_), None)
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")
 
 
 # Values
@@ -296,18 +203,6 @@ def _contradiction(header: ProxyHeader) -> str:
     return ""
 
 
-def _check_tlvs(tlvs: tuple[TLV, ...]) -> None:
-    for each in tlvs:
-        if type(each.type) is not int or not 0 <= each.type <= 255:
-            raise ProxyHeaderError(f"a field has the type {shorten(each.type)}, expected 0 to 255")
-        if each.type == CRC32C:
-            raise ProxyHeaderError("the checksum is no field of its own: it is computed")
-        if each.type == UNIQUE_ID and len(each.value) > _LONGEST_ID:
-            raise ProxyHeaderError(f"its unique id has {len(each.value)} bytes, at most 128 do")
-        if each.type == SSL:
-            decode_ssl(each.value)
-
-
 # Out
 
 
@@ -317,25 +212,12 @@ def encode_header(header: ProxyHeader) -> bytes:
         return _encode_line(header)
     if header.source is None:
         return SIGNATURE + bytes([0x20 | (header.command == "PROXY"), 0, 0, 0])
-    block = _encode_addresses(header) + b"".join(map(_encode_tlv, header.tlvs))
+    block = _encode_addresses(header) + b"".join(map(encode_tlv, header.tlvs))
     if header.checksum:
-        block += _encode_tlv(TLV(CRC32C, bytes(4)))
+        block += encode_tlv(TLV(CRC32C, bytes(4)))
     family = _FAMILIES[header.family] << 4 | (2 if header.datagram else 1)
     whole = SIGNATURE + struct.pack("!BBH", 0x21, family, len(block)) + block
     return whole[:-4] + struct.pack("!I", crc32c(whole)) if header.checksum else whole
-
-
-def encode_ssl(ssl: ProxySSL) -> TLV:
-    """Write what there is to tell of a TLS connection as a field of a header.
-
-    Raises:
-        ProxyHeaderError: A number is out of its range, or a field too long.
-    """
-    try:
-        head = struct.pack("!BI", ssl.client, ssl.verify)
-        return TLV(SSL, head + b"".join(map(_encode_tlv, ssl.tlvs)))
-    except struct.error as error:
-        raise ProxyHeaderError(f"its field SSL cannot be written: {error}") from None
 
 
 #: The number of each family in version 2.
@@ -371,10 +253,6 @@ def _encode_path(name: str, path: Any) -> bytes:
         pass
     problem = f"{name} is {shorten(path)}, expected a path of up to 108 bytes without NUL"
     raise ProxyHeaderError(problem)
-
-
-def _encode_tlv(tlv: TLV) -> bytes:
-    return struct.pack("!BH", tlv.type, len(tlv.value)) + tlv.value
 
 
 # In
@@ -477,18 +355,6 @@ def decode_header(data: bytes, *, limit: int = MOST_BYTES) -> tuple[ProxyHeader,
     return header, done
 
 
-def decode_ssl(value: bytes) -> ProxySSL:
-    """Read the value of the field ``SSL``.
-
-    Raises:
-        ProxyHeaderError: It is too short, or a field in it runs past its end.
-    """
-    if len(value) < 5:
-        raise ProxyHeaderError(f"its field SSL has {len(value)} bytes, expected 5 or more")
-    client, verify = struct.unpack_from("!BI", value)
-    return ProxySSL(client, verify, tuple(each for each, _ in _decode_tlvs(value, 5)))
-
-
 def _decode(data: bytes) -> ProxyHeader:
     """Read a complete header."""
     return _decode_block(data) if data.startswith(SIGNATURE) else _decode_line(data)
@@ -555,7 +421,7 @@ def _decode_block(data: bytes) -> ProxyHeader:
     if len(data) < start:
         raise ProxyHeaderError(f"it has {len(data)} bytes, its addresses end at byte {start}")
     source, destination = _decode_addresses(data[16:start])
-    tlvs = list(_decode_tlvs(data, start))
+    tlvs = list(decode_tlvs(data, start))
     return ProxyHeader(
         source=source,
         destination=destination,
@@ -581,17 +447,6 @@ def _decode_path(block: bytes) -> str | bytes:
     return name.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
-def _decode_tlvs(data: bytes, start: int) -> Iterator[tuple[TLV, int]]:
-    """Read the fields from ``start`` to the end, each with the place of its value."""
-    while start < len(data):
-        value = start + 3
-        end = value + int.from_bytes(data[start + 1 : value]) if value <= len(data) else value
-        if end > len(data):
-            raise ProxyHeaderError(f"the field at byte {start} runs past the end")
-        yield TLV(data[start], data[value:end]), value
-        start = end
-
-
 def _verify(data: bytes, places: list[int]) -> bool:
     """Tell whether a header has a checksum, whose value is at the place; a wrong one is an error."""
     if not places:
@@ -604,23 +459,3 @@ def _verify(data: bytes, places: list[int]) -> bool:
     if crc32c(data[:place] + bytes(4) + data[end:]) != given:
         raise ProxyHeaderError("its checksum is wrong")
     return True
-
-
-def _crc_of(byte: int) -> int:
-    for _ in range(8):
-        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
-    return byte
-
-
-_TABLE: Final = tuple(map(_crc_of, range(256)))
-
-
-def crc32c(data: bytes) -> int:
-    """Compute the checksum of some bytes: CRC-32 with the polynomial of Castagnoli.
-
-    Source: RFC 9260, appendix A.
-    """
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
-    return crc ^ 0xFFFFFFFF

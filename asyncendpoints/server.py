@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from asyncendpoints.addresses import Address, unmapped
 from asyncendpoints.bound import BoundServer
 from asyncendpoints.errors import EndpointError, HandshakeError, raise_together
+from asyncendpoints.limits import Limits, Stats
 from asyncendpoints.listeners import Connection, CrowdedError, tracked
 from asyncendpoints.throttle import Throttle
 
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from asyncendpoints.listeners import Acceptor, Listener
     from asyncendpoints.specs import ServerSpec
 
-__all__ = ["Bound", "Limits", "Server", "Stats"]
+__all__ = [
+    "Bound",
+    "Server",
+]
 
 logger = logging.getLogger("asyncendpoints")
 
@@ -59,49 +63,6 @@ _LOST = frozenset(
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 #: Seconds that connections are given to close before they are aborted.
 _CLOSE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a server takes on. None is no limit.
-
-    Above ``max_connections`` and ``max_handshakes`` connections wait in the backlog of the system; above
-    ``max_per_peer`` they are reset.
-    """
-
-    #: Connections at one time, 1 or more.
-    max_connections: int | None = None
-    #: Connections from one IP address at one time, 1 or more.
-    max_per_peer: int | None = None
-    #: Connections that are not through their handshake, 1 or more.
-    max_handshakes: int | None = None
-    #: Seconds that a client has for its handshake, above 0.
-    handshake_timeout: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("max_connections", "max_per_peer", "max_handshakes"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} is {value}, expected 1 or more, or None for no limit")
-        if self.handshake_timeout <= 0:
-            problem = f"handshake_timeout is {self.handshake_timeout}, expected seconds above 0"
-            raise ValueError(problem)
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What a server has done so far."""
-
-    #: Connections accepted, those that were rejected or failed later included.
-    accepted: int
-    #: Connections open now.
-    active: int
-    #: Connections reset because of ``max_per_peer``.
-    rejected: int
-    #: Connections whose handshake failed or took too long.
-    handshake_failed: int
-    #: Times that the system refused to accept, as a rule for lack of descriptors.
-    accept_errors: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from asyncendpoints.errors import HandshakeError
-    from asyncendpoints.server import Bound, Limits
+    from asyncendpoints.limits import Limits
+    from asyncendpoints.server import Bound
 
 __all__ = ["HandlerServer", "StreamServer"]
 

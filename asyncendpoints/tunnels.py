@@ -7,10 +7,11 @@ import logging
 from typing import TYPE_CHECKING, Self
 
 from asyncendpoints.connecting import client_spec
+from asyncendpoints.limits import Limits
 from asyncendpoints.listening import Starting, bind_all, server_specs
 from asyncendpoints.relaying import Failed, Opened, Relay
 from asyncendpoints.resolving import check_resolver
-from asyncendpoints.server import Limits, Server
+from asyncendpoints.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,8 +10,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncendpoints.kinds.tcp import TCPServer
+from asyncendpoints.limits import Limits
 from asyncendpoints.listeners import Connection, tracked
-from asyncendpoints.server import Bound, Limits, Server
+from asyncendpoints.server import Bound, Server
 from asyncendpoints.transports import adopt
 from tests.conftest import LOOP
 from tests.support import Recorder

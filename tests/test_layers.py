@@ -19,27 +19,28 @@ PACKAGE = Path(asyncendpoints.__file__).parent
 #: Turn text into values and back, and do no more.
 PURE = {
     *("description", "grammar", "specs", "fields", "errors", "masking", "addresses", "events"),
-    *("proxy_protocol", "socks5", "http_connect", "backoff"),
+    *("proxy_protocol", "proxy_tlvs", "socks5", "http_connect", "backoff"),
     *("srv", "service_bindings"),
-    "throttle",
+    *("limits", "throttle"),
 }
 
 #: The same for DNS: names, records and messages, and what answers from a table.
 PURE_DNS = {
     f"dns.{each}"
     for each in (
+        *("names", "records", "codes", "query", "outcome", "sections"),
+        *("scan", "wire", "render", "question", "reply"),
         *(
-            "names",
-            "records",
-            "query",
-            "outcome",
-            "sections",
-            "wire",
-            "render",
-            "question",
-            "reply",
+            "networks",
+            "guards",
+            "memo",
+            "patterns",
+            "router",
+            "special",
+            "results",
+            "entry",
+            "store",
         ),
-        *("networks", "guards", "memo", "patterns", "router", "special", "results", "store"),
         *("zone", "zonebuild", "zonedict", "zonefile", "zonetable"),
     )
 }
@@ -48,7 +49,7 @@ PURE_DNS = {
 WITHOUT_SOCKETS = {
     f"dns.{each}"
     for each in (
-        *("faults", "resolver", "timers", "chain", "zones", "cache"),
+        *("faults", "resolver", "timers", "chain", "zones", "cache", "fetch"),
         *("clients", "late_reply", "responder"),
     )
 }

@@ -11,7 +11,8 @@ import pytest
 from asyncendpoints import ClientService, connect, events, tunnel, use_resolver
 from asyncendpoints.addresses import Address
 from asyncendpoints.attempt import Attempt
-from asyncendpoints.dns.outcome import EDE, Answer, Failure, NoData, NXDomain
+from asyncendpoints.dns.codes import EDE
+from asyncendpoints.dns.outcome import Answer, Failure, NoData, NXDomain
 from asyncendpoints.errors import (
     DNSError,
     DNSTimeoutError,

@@ -17,8 +17,9 @@ import pytest
 from asyncendpoints.addresses import Address
 from asyncendpoints.errors import EndpointError, HandshakeError
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
+from asyncendpoints.limits import Limits, Stats
 from asyncendpoints.listening import listen
-from asyncendpoints.server import Bound, Limits, Server, Stats
+from asyncendpoints.server import Bound, Server
 from tests.clock import run
 from tests.serving import (
     TASK_FACTORIES,

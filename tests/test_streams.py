@@ -12,8 +12,8 @@ import pytest
 
 from asyncendpoints.addresses import Address
 from asyncendpoints.errors import HandshakeError
+from asyncendpoints.limits import Limits
 from asyncendpoints.listening import listen, start_server
-from asyncendpoints.server import Limits
 from asyncendpoints.streams import HandlerServer, StreamServer
 from tests.clock import run
 from tests.serving import (

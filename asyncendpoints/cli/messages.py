@@ -23,7 +23,8 @@ from asyncendpoints.dns.names import ROOT, format_name
 from asyncendpoints.dns.outcome import TRUNCATED, Outcome, Response
 from asyncendpoints.dns.query import AD, CD, DO, RD, Query
 from asyncendpoints.dns.records import IN, Type, format_type
-from asyncendpoints.dns.wire import HEADER_BYTES, LAYOUTS, QR, TC, Scan, end_of_name
+from asyncendpoints.dns.scan import HEADER_BYTES, LAYOUTS, Scan, end_of_name
+from asyncendpoints.dns.wire import QR, TC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

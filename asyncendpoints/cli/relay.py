@@ -15,9 +15,9 @@ from asyncendpoints.cli.parameters import SECONDS, as_client, as_server
 from asyncendpoints.cli.terminal import console, count, data, duration, line
 from asyncendpoints.errors import EndpointError, HandshakeError
 from asyncendpoints.kinds.stdio import StdioServer
+from asyncendpoints.limits import Limits
 from asyncendpoints.listening import listen
 from asyncendpoints.relaying import Closed, Failed, Opened, Relay
-from asyncendpoints.server import Limits
 from asyncendpoints.signals import handled
 
 if TYPE_CHECKING:

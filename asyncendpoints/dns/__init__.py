@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from asyncendpoints.dns.chain import Chain as Chain
     from asyncendpoints.dns.chain import Failover as Failover
     from asyncendpoints.dns.chain import View as View
+    from asyncendpoints.dns.codes import EDE as EDE
+    from asyncendpoints.dns.codes import EDECode as EDECode
+    from asyncendpoints.dns.codes import Rcode as Rcode
     from asyncendpoints.dns.forward import Forward as Forward
     from asyncendpoints.dns.guards import Allow as Allow
     from asyncendpoints.dns.guards import Drop as Drop
@@ -30,16 +33,13 @@ if TYPE_CHECKING:
     from asyncendpoints.dns.networks import PRIVATE as PRIVATE
     from asyncendpoints.dns.networks import Networks as Networks
     from asyncendpoints.dns.outcome import DROP as DROP
-    from asyncendpoints.dns.outcome import EDE as EDE
     from asyncendpoints.dns.outcome import PASS as PASS
     from asyncendpoints.dns.outcome import TRUNCATED as TRUNCATED
     from asyncendpoints.dns.outcome import Answer as Answer
-    from asyncendpoints.dns.outcome import EDECode as EDECode
     from asyncendpoints.dns.outcome import Failure as Failure
     from asyncendpoints.dns.outcome import NoData as NoData
     from asyncendpoints.dns.outcome import NXDomain as NXDomain
     from asyncendpoints.dns.outcome import Outcome as Outcome
-    from asyncendpoints.dns.outcome import Rcode as Rcode
     from asyncendpoints.dns.outcome import Referral as Referral
     from asyncendpoints.dns.query import Query as Query
     from asyncendpoints.dns.querylog import QueryLog as QueryLog
@@ -60,6 +60,7 @@ _MODULES = {
     for module, names in {
         "cache": "Cache",
         "chain": "Chain Failover View",
+        "codes": "EDE EDECode Rcode",
         "forward": "Forward",
         "guards": "Allow Drop Guard Refuse",
         "hosts": "Hosts",
@@ -68,7 +69,7 @@ _MODULES = {
         "lookups": "lookup lookup_addresses lookup_reverse lookup_service",
         "machine": "system",
         "networks": "PRIVATE Networks",
-        "outcome": "DROP EDE PASS TRUNCATED Answer EDECode Failure NXDomain NoData Outcome Rcode Referral",
+        "outcome": "DROP PASS TRUNCATED Answer Failure NXDomain NoData Outcome Referral",
         "query": "Query",
         "querylog": "QueryLog",
         "records": "Records",

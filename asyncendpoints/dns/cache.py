@@ -14,23 +14,9 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from asyncendpoints.dns.chain import Composite
-from asyncendpoints.dns.names import encode_name, suffixes
-from asyncendpoints.dns.outcome import (
-    EDE,
-    Answer,
-    EDECode,
-    Failure,
-    NoData,
-    NXDomain,
-    Outcome,
-    Response,
-)
-from asyncendpoints.dns.query import CD, DO, RD
-from asyncendpoints.dns.records import LONGEST_TTL
-from asyncendpoints.dns.resolver import GIVEN_UP, LATE, LOOP, Pending, begin, failed
-from asyncendpoints.dns.store import (
+from asyncendpoints.dns.codes import EDE, EDECode
+from asyncendpoints.dns.entry import (
     Rules,
-    Table,
     age_of,
     covers_name,
     encode_entry,
@@ -46,14 +32,19 @@ from asyncendpoints.dns.store import (
     to_response,
     whole_name,
 )
-from asyncendpoints.dns.timers import wheel
+from asyncendpoints.dns.fetch import Fetch
+from asyncendpoints.dns.names import encode_name, suffixes
+from asyncendpoints.dns.outcome import Answer, Failure, NoData, NXDomain, Outcome, Response
+from asyncendpoints.dns.query import CD, DO, RD
+from asyncendpoints.dns.records import LONGEST_TTL
+from asyncendpoints.dns.resolver import LOOP, Pending, begin, failed
+from asyncendpoints.dns.store import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from asyncendpoints.dns.query import Query
     from asyncendpoints.dns.resolver import Resolver
-    from asyncendpoints.dns.timers import Timed
 
 __all__ = ["Cache", "CacheStats"]
 
@@ -63,8 +54,6 @@ _FLAGS: Final = CD | DO
 #: Seconds that a question may take at least, however short of time those are who asked it first: others
 #: will have what it comes to.
 _SHORTEST_FLIGHT = 4.0
-#: Seconds after which nobody joins a question any more that nothing puts an end to.
-_LONGEST_FLIGHT = 30.0
 #: Seconds after which those who wait get records whose time is over. Source: RFC 8767, section 5.
 _PATIENCE = 1.8
 #: Seconds until the resolver is asked again about records that it could not refresh: one more than the 30 of
@@ -197,9 +186,9 @@ class Cache(Composite):
         self._hot_bytes = 0
         #: The loop of the questions under way.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._flights: dict[bytes, _Flight] = {}
+        self._flights: dict[bytes, Fetch] = {}
         #: Those too which nobody joins any more.
-        self._under_way: set[_Flight] = set()
+        self._under_way: set[Fetch] = set()
         self._flushes = 0
         self._hits = self._misses = self._negative = self._stale = self._prefetched = 0
 
@@ -359,7 +348,7 @@ class Cache(Composite):
             if outcome.outcome is None:
                 self._check_loop()
                 patience = now + _PATIENCE if has_more else inf
-                flight = _Flight(asked, place, now, self._flushes, self._land)
+                flight = Fetch(asked, place, now, self._flushes, self._land)
                 self._flights[place] = flight
                 self._under_way.add(flight)
                 flight.wait_for(outcome, patience, self._known)
@@ -367,7 +356,7 @@ class Cache(Composite):
             outcome = outcome.outcome
         return self._learn(asked, place, outcome, now)
 
-    def _join(self, flight: _Flight, query: Query) -> Outcome:
+    def _join(self, flight: Fetch, query: Query) -> Outcome:
         """Wait with others for what they have asked, unless that waits for this."""
         if self.is_own(query):
             return LOOP
@@ -404,7 +393,7 @@ class Cache(Composite):
         known = self._usable(place, now)
         return None if known is None else self._show(*known, now)
 
-    def _land(self, flight: _Flight, outcome: Outcome) -> Outcome:
+    def _land(self, flight: Fetch, outcome: Outcome) -> Outcome:
         """Learn what a question came to, unless something was flushed since it was asked."""
         self._leave(flight)
         if flight.version != self._flushes:
@@ -416,7 +405,7 @@ class Cache(Composite):
             self._stale = shown  # nobody waits to be shown it again
         return learned
 
-    def _leave(self, flight: _Flight) -> None:
+    def _leave(self, flight: Fetch) -> None:
         """Let nobody join a question any more."""
         self._under_way.discard(flight)
         if self._flights.get(flight.place) is flight:
@@ -469,127 +458,6 @@ class Cache(Composite):
 
     def __repr__(self) -> str:
         return f"<Cache of {self._resolver!r}, {len(self)} entries>"
-
-
-class _Flight(Pending):
-    """A question that the inner resolver has not answered yet, and all who wait for it.
-
-    Nobody who gives up ends it: what it comes to is for those who ask next.
-    """
-
-    __slots__ = (
-        "_inner",
-        "_known",
-        "_land",
-        "_spoke",
-        "closes",
-        "deadline",
-        "place",
-        "query",
-        "version",
-    )
-
-    #: It ends by its deadline, and is given only to those whose own is no earlier.
-    is_timed = True
-
-    def __init__(
-        self,
-        query: Query,
-        place: bytes,
-        now: float,
-        version: int,
-        land: Callable[[_Flight, Outcome], Outcome],
-    ) -> None:
-        super().__init__()
-        self._inner: Pending | None = None
-        self._spoke: set[Timed] | None = None
-        self._known: Callable[[bytes, float], Outcome | None] | None = None
-        self._land = land
-        self.query = query
-        self.place = place
-        #: How often something had been flushed when it began.
-        self.version = version
-        self.deadline = query.deadline
-        #: Loop time from which on the same question is asked anew.
-        self.closes = min(self.deadline, now + _LONGEST_FLIGHT)
-
-    def wait_for(
-        self,
-        inner: Pending,
-        patience: float,
-        known: Callable[[bytes, float], Outcome | None],
-    ) -> None:
-        """Go on when the outcome is there, or its time is up.
-
-        Args:
-            inner: What is waited for.
-            patience: Loop time at which those who wait are shown what was known before, if ever.
-            known: Gives that.
-        """
-        self._inner = inner
-        if patience != inf:
-            self._known = known
-            self._spoke = wheel().add(self, patience)
-        else:
-            self._watch(inner)
-        inner.then(self._arrive)
-
-    def _watch(self, inner: Pending) -> None:
-        if not inner.is_timed and self.deadline != inf:
-            self._spoke = wheel().add(self, self.deadline)
-
-    def join(self, query: Query) -> Outcome:
-        """Give what a query has to wait for, or what was shown already."""
-        if self.outcome is not None:
-            return self.outcome
-        return self if self.deadline <= query.deadline else _Waiter(self)
-
-    def expire(self, now: float) -> None:
-        """Show what was known before to those who wait, or give up."""
-        inner = self._inner
-        assert inner is not None  # whatever ends it takes back its timer
-        if self._known is None:
-            self._arrive(LATE)
-            inner.forget(self._arrive)
-            inner.abandon()
-            return
-        known, self._known = self._known(self.place, now), None
-        self._watch(inner)
-        if known is not None:
-            self.settle(known)
-
-    def close(self) -> None:
-        """Give up, and learn nothing."""
-        inner = self._end()
-        self.settle(GIVEN_UP)
-        inner.forget(self._arrive)
-        inner.abandon()
-
-    def _arrive(self, outcome: Outcome) -> None:
-        if self._inner is not None:
-            self._end()
-            self.settle(self._land(self, outcome))
-
-    def _end(self) -> Pending:
-        inner, self._inner = self._inner, None
-        assert inner is not None  # it ends once
-        if self._spoke is not None:
-            self._spoke.discard(self)
-        return inner
-
-
-class _Waiter(Pending):
-    """One who waits for a question that may take longer than the own deadline."""
-
-    __slots__ = ("_flight",)
-
-    def __init__(self, flight: _Flight) -> None:
-        super().__init__()
-        self._flight = flight
-        flight.then(self.settle)
-
-    def abandon(self) -> None:
-        self._flight.forget(self.settle)
 
 
 def _is_due(entry: bytes, now: float) -> bool:

@@ -9,8 +9,9 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Self
 
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.networks import Networks
-from asyncendpoints.dns.outcome import PASS, Failure, Outcome, Rcode, Response
+from asyncendpoints.dns.outcome import PASS, Failure, Outcome, Response
 from asyncendpoints.dns.resolver import (
     GIVEN_UP,
     Pending,

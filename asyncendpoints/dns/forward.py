@@ -1,7 +1,5 @@
 """A resolver that asks other servers: ``Forward``.
 
-A question in the air is one object, a `Flight`, however many wait for its outcome; none of them takes a task.
-
 Source: RFC 5452 and RFC 5625 for forwarders; RFC 9520, section 3, for how often others are asked.
 """
 
@@ -14,14 +12,16 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
 from asyncendpoints.addresses import unmapped
+from asyncendpoints.dns.codes import EDE, EDECode
+from asyncendpoints.dns.flight import Flight, Hasty
 from asyncendpoints.dns.names import encode_name, is_subdomain
-from asyncendpoints.dns.outcome import EDE, PASS, EDECode, Failure, Rcode
+from asyncendpoints.dns.outcome import PASS, Failure
 from asyncendpoints.dns.query import CD, DO, Query
 from asyncendpoints.dns.records import Type
 from asyncendpoints.dns.resolvconf import ConfFile, ResolvConf
-from asyncendpoints.dns.resolver import GIVEN_UP, LOOP, Pending
+from asyncendpoints.dns.resolver import LOOP
 from asyncendpoints.dns.special import special
-from asyncendpoints.dns.timers import TICK, Timed, Wheel, wheel
+from asyncendpoints.dns.timers import Wheel, wheel
 from asyncendpoints.dns.upstream import Dice, OwnAddresses, Upstream, UpstreamStats, parse_upstream
 from asyncendpoints.masking import shorten
 
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from asyncendpoints.dns.outcome import Outcome, Response
-    from asyncendpoints.dns.upstream import Tries
+    from asyncendpoints.dns.outcome import Outcome
     from asyncendpoints.specs import ClientSpec
 
 __all__ = ["Forward", "Policy", "UpstreamStats"]
@@ -40,15 +39,11 @@ Policy = Literal["sequential", "round-robin", "random", "fastest"]
 
 #: The flags of a query that make its answer another one.
 _KEPT: Final = CD | DO
-#: The codes after which another upstream may know more.
-_GOES_ON: Final = frozenset({Rcode.SERVFAIL, Rcode.REFUSED, Rcode.NOTIMP})
 #: How many times one upstream may be asked a question, at most.
 _MOST_ATTEMPTS: Final = 100
 #: Who has less time than this, in seconds, gets a timer of its own, so that the flight has time for others.
 _HASTE: Final = 1.0
 
-_LATE = Failure(ede=EDE(EDECode.NO_REACHABLE_AUTHORITY, "no upstream answered in time"))
-_UNREACHABLE = Failure(ede=EDE(EDECode.NETWORK_ERROR, "no upstream can be reached"))
 _FULL = Failure(ede=EDE(EDECode.NOT_READY, "too many questions wait for upstreams"))
 _CLOSED = Failure(ede=EDE(EDECode.NOT_READY, "closed"))
 
@@ -229,7 +224,7 @@ class Forward:
             flight = self.flights[which] = Flight(self, which, ends)
             flight.start(now)
         if deadline < flight.ends and flight.outcome is None:
-            return _Hasty(flight, self.wheel, deadline)
+            return Hasty(flight, self.wheel, deadline)
         return flight.outcome or flight
 
     def order(self) -> tuple[Upstream, ...]:
@@ -354,175 +349,3 @@ def _by_speed(upstreams: tuple[Upstream, ...]) -> tuple[Upstream, ...]:
 
 def _is_down(upstream: Upstream) -> bool:
     return not upstream.is_up
-
-
-class Flight(Pending):
-    """A question in the air.
-
-    Args:
-        forward: Whose it is.
-        which: Its name, type and flags.
-        ends: Loop time at which it comes to an outcome.
-    """
-
-    __slots__ = (
-        "_asked",
-        "_bucket",
-        "_failed",
-        "_failure",
-        "_forward",
-        "_is_asking",
-        "_rest",
-        "_which",
-        "doubted",
-        "ends",
-        "flags",
-        "is_repeated",
-        "key",
-        "open",
-        "plain",
-        "qtype",
-        "tries",
-    )
-
-    is_timed = True
-
-    def __init__(self, forward: Forward, which: tuple[bytes, int, int], ends: float) -> None:
-        # Not by Pending.__init__: this is made for each question.
-        self.outcome = self._callback = self._others = None
-        self._forward = forward
-        self._which = which
-        self.key, self.qtype, self.flags = which
-        self.ends = ends
-        self.tries: Tries = None
-        self.open = 0
-        self.plain: Upstream | None = None
-        self.doubted: Upstream | None = None
-        self.is_repeated = False
-        #: Who is still to be asked, the next one first.
-        self._rest: tuple[Upstream, ...] = ()
-        #: Whose time is running, or None when all have had theirs.
-        self._asked: Upstream | None = None
-        self._is_asking = False
-        #: Who answered with an error, and the first of these.
-        self._failed: tuple[Upstream, ...] = ()
-        self._failure: Response | None = None
-        self._bucket: set[Timed] | None = None
-
-    def abandon(self) -> None:
-        """End it if nobody is left who waits."""
-        if self._callback is None and not self._others:
-            self.settle(GIVEN_UP)
-
-    def start(self, now: float) -> None:
-        """Ask the first upstream, and beside it those that are down, when it is time to try them again."""
-        order = self._forward.order()
-        self._rest = order * self._forward.attempts
-        if len(order) > 1 and order[0].is_up:
-            for each in order[1:]:
-                if each.claim_probe(now) and each.ask(self, now):
-                    self.open += 1
-        self._go_on(now)
-
-    def _go_on(self, now: float) -> None:
-        """Ask the next upstream; without one, wait for those that were asked, or give up."""
-        while self._rest:
-            upstream = self._rest[0]
-            self._rest = self._rest[1:]
-            if upstream in self._failed or (self._failure and not upstream.is_up):
-                continue
-            self._asked = upstream
-            # Asking can bring the news that an earlier try is lost.
-            self._is_asking = True
-            was_sent = upstream.ask(self, now)
-            self._is_asking = False
-            if was_sent:
-                self.open += 1
-                self._wait(now + upstream.patience)
-                return
-        self._asked = None
-        if self._failure is not None:
-            self.settle(self._failure)
-        elif self.open <= 0:
-            self.settle(_UNREACHABLE)
-        else:
-            self._wait(self.ends)
-
-    def _wait(self, when: float) -> None:
-        """Set the timer, which has to end before the flight does."""
-        if self._bucket is not None:
-            self._bucket.discard(self)
-        last = self.ends - TICK
-        if when > last:  # noqa: PLR1730 - a call of min takes five times as long
-            when = last
-        self._bucket = self._forward.wheel.add(self, when)
-
-    def expire(self, now: float) -> None:
-        """Hear that whoever was asked has had its time."""
-        if self._asked is not None:
-            self._asked.time_out(now)
-        if now >= self.ends - TICK:
-            self.settle(self._failure or _LATE)
-        else:
-            self._go_on(now)
-
-    def hear(self, upstream: Upstream, outcome: Response, now: float) -> None:
-        """Take what an upstream says, unless another may know more."""
-        if outcome.rcode not in _GOES_ON or not self._rest_may_know(upstream):
-            self.settle(outcome)
-            return
-        self._failure = self._failure or outcome
-        self._failed += (upstream,)
-        self.lose(upstream, now)
-
-    def _rest_may_know(self, upstream: Upstream) -> bool:
-        """Tell whether there is somebody else who was asked or can be."""
-        return self.open > 1 or any(each is not upstream for each in self._rest)
-
-    def lose(self, upstream: Upstream, now: float) -> None:
-        """Hear that an upstream says nothing, or nothing more."""
-        self.open -= 1
-        if self.outcome is not None or self._is_asking:
-            return
-        if self._asked is upstream or self._asked is None:
-            self._go_on(now)
-
-    def settle(self, outcome: Outcome) -> None:
-        if self.outcome is not None:
-            return
-        self._forward.flights.pop(self._which, None)
-        if self._bucket is not None:
-            self._bucket.discard(self)
-        tries = self.tries
-        while tries is not None:
-            way, ident, tries = tries
-            way.forget(ident)
-        Pending.settle(self, outcome)  # not by super(), which takes as long as the rest
-
-
-class _Hasty(Pending):
-    """A question in the air for somebody who does not wait as long as others do."""
-
-    __slots__ = ("_bucket", "_flight")
-
-    is_timed = True
-
-    def __init__(self, flight: Flight, wheel: Wheel, deadline: float) -> None:
-        super().__init__()
-        self._flight = flight
-        self._bucket = wheel.add(self, deadline - TICK)
-        flight.then(self.settle)
-
-    def expire(self, now: float) -> None:  # noqa: ARG002 - as for all that is timed
-        """Hear that the time is up."""
-        self._flight.forget(self.settle)
-        self.settle(_LATE)
-
-    def abandon(self) -> None:
-        self._flight.forget(self.settle)
-        self.settle(GIVEN_UP)
-        self._flight.abandon()
-
-    def settle(self, outcome: Outcome) -> None:
-        self._bucket.discard(self)
-        super().settle(outcome)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from asyncendpoints.dns.codes import EDE, EDECode, Rcode
 from asyncendpoints.dns.networks import Networks
-from asyncendpoints.dns.outcome import DROP, EDE, EDECode, Failure, Outcome, Rcode
+from asyncendpoints.dns.outcome import DROP, Failure, Outcome
 from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:

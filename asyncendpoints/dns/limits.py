@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asyncendpoints.server import Limits
+from asyncendpoints.limits import Limits
 
 __all__ = ["DNSLimits"]
 

@@ -11,8 +11,8 @@ import dns.name
 import dns.rrset
 
 from asyncendpoints.addresses import is_ipv4, unmapped
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.names import encode_name, is_subdomain, reverse_name
-from asyncendpoints.dns.outcome import Rcode
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import LONGEST_TTL, Records, Type, format_type, parse_type
 from asyncendpoints.dns.resolver import Pending, ask

@@ -5,7 +5,8 @@ Pure: bytes in, bytes out.
 
 from __future__ import annotations
 
-from asyncendpoints.dns.wire import HEADER_BYTES, OPT_BYTES
+from asyncendpoints.dns.scan import HEADER_BYTES
+from asyncendpoints.dns.wire import OPT_BYTES
 
 __all__ = ["Memo"]
 

@@ -12,13 +12,15 @@ from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from asyncendpoints.dns.outcome import Rcode, Referral, Response
+from asyncendpoints.dns.codes import Rcode
+from asyncendpoints.dns.outcome import Referral, Response
 from asyncendpoints.dns.query import AD, DO
 from asyncendpoints.dns.sections import Body, Sections, encode_body
 from asyncendpoints.dns.wire import TC
 
 if TYPE_CHECKING:
-    from asyncendpoints.dns.outcome import EDE, Outcome
+    from asyncendpoints.dns.codes import EDE
+    from asyncendpoints.dns.outcome import Outcome
     from asyncendpoints.dns.wire import Rejection, WireQuery
 
 __all__ = ["render", "render_rejection"]

@@ -14,21 +14,14 @@ import re
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from asyncendpoints.dns.codes import EDE, EDECode, Rcode
 from asyncendpoints.dns.names import ROOT, is_subdomain, suffixes
-from asyncendpoints.dns.outcome import (
-    EDE,
-    Answer,
-    EDECode,
-    Failure,
-    NoData,
-    NXDomain,
-    Rcode,
-    Response,
-)
+from asyncendpoints.dns.outcome import Answer, Failure, NoData, NXDomain, Response
 from asyncendpoints.dns.query import AD
 from asyncendpoints.dns.records import Type
+from asyncendpoints.dns.scan import HEADER_BYTES, Scan, end_of_name
 from asyncendpoints.dns.sections import Body, Sections, encode_body, group
-from asyncendpoints.dns.wire import HEADER_BYTES, OPT_BYTES, Scan, end_of_name
+from asyncendpoints.dns.wire import OPT_BYTES
 from asyncendpoints.errors import WireError
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from time import monotonic
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from asyncendpoints.dns.codes import EDE, EDECode, Rcode
 from asyncendpoints.dns.faults import report_fault
-from asyncendpoints.dns.outcome import EDE, PASS, EDECode, Failure, Outcome, Rcode, Response
+from asyncendpoints.dns.outcome import PASS, Failure, Outcome, Response
 from asyncendpoints.dns.records import Type
 from asyncendpoints.dns.timers import wheel
 from asyncendpoints.errors import raise_together

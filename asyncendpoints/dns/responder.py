@@ -14,19 +14,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncendpoints.dns.clients import Clients, Standing, WaitingQueries, check_verdict
+from asyncendpoints.dns.codes import EDE, EDECode, Rcode
 from asyncendpoints.dns.late_reply import Reply
 from asyncendpoints.dns.networks import PRIVATE
-from asyncendpoints.dns.outcome import (
-    DROP,
-    EDE,
-    Answer,
-    EDECode,
-    Failure,
-    NoData,
-    Outcome,
-    Rcode,
-    Response,
-)
+from asyncendpoints.dns.outcome import DROP, Answer, Failure, NoData, Outcome, Response
 from asyncendpoints.dns.query import RD, Query
 from asyncendpoints.dns.records import IN, Records, Type
 from asyncendpoints.dns.render import render, render_rejection

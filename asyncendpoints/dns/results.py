@@ -16,10 +16,11 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.names import format_name
-from asyncendpoints.dns.outcome import DROP, Answer, Failure, NoData, NXDomain, Rcode, Referral
+from asyncendpoints.dns.outcome import DROP, Answer, Failure, NoData, NXDomain, Referral
 from asyncendpoints.dns.records import Type
-from asyncendpoints.dns.wire import decode_name
+from asyncendpoints.dns.scan import decode_name
 from asyncendpoints.errors import (
     DNSError,
     DNSRefusedError,

@@ -13,7 +13,7 @@ from struct import error as StructError  # noqa: N812 - the module's own name sa
 from typing import TYPE_CHECKING, NamedTuple
 
 from asyncendpoints.dns.records import Records, Type
-from asyncendpoints.dns.wire import HEADER_BYTES, LAYOUTS, Scan, end_of_name
+from asyncendpoints.dns.scan import HEADER_BYTES, LAYOUTS, Scan, end_of_name
 from asyncendpoints.errors import WireError
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from asyncendpoints.dns.codes import EDE, EDECode
 from asyncendpoints.dns.names import encode_name, format_name, is_subdomain, parent, reverse_name
-from asyncendpoints.dns.outcome import EDE, Answer, EDECode, NoData, NXDomain
+from asyncendpoints.dns.outcome import Answer, NoData, NXDomain
 from asyncendpoints.dns.records import Records, Type
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from asyncendpoints.dns.limits import DNSLimits
-from asyncendpoints.dns.wire import HEADER_BYTES
+from asyncendpoints.dns.scan import HEADER_BYTES
 
 if TYPE_CHECKING:
     from asyncendpoints.dns.late_reply import Reply

@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from asyncendpoints.description import split
-from asyncendpoints.dns.outcome import Rcode
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.pipeline import Pipeline
 from asyncendpoints.dns.pool import Pool
 from asyncendpoints.dns.reply import (

@@ -14,20 +14,12 @@ from math import inf
 from struct import Struct
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.names import ROOT, format_name, is_subdomain, parent
-from asyncendpoints.dns.outcome import (
-    PASS,
-    Answer,
-    NoData,
-    NXDomain,
-    Outcome,
-    Rcode,
-    Referral,
-    Response,
-)
+from asyncendpoints.dns.outcome import PASS, Answer, NoData, NXDomain, Outcome, Referral, Response
 from asyncendpoints.dns.records import Records, Type
+from asyncendpoints.dns.scan import end_of_name
 from asyncendpoints.dns.sections import Body, Sections, encode_body
-from asyncendpoints.dns.wire import end_of_name
 from asyncendpoints.dns.zonetable import ALIAS, BELOW, CUT, DNAME, WILDCARD
 
 if TYPE_CHECKING:

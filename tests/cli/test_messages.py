@@ -21,16 +21,9 @@ from asyncendpoints.cli.messages import (
     encode_query,
     message_of,
 )
+from asyncendpoints.dns.codes import EDE, Rcode
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.dns.outcome import (
-    DROP,
-    EDE,
-    TRUNCATED,
-    Answer,
-    Failure,
-    NoData,
-    Rcode,
-)
+from asyncendpoints.dns.outcome import DROP, TRUNCATED, Answer, Failure, NoData
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import Records
 from asyncendpoints.errors import WireError

@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asyncendpoints.dns.codes import EDE, Rcode
 from asyncendpoints.dns.listening import listen
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.dns.outcome import (
-    EDE,
-    TRUNCATED,
-    Answer,
-    Failure,
-    NoData,
-    NXDomain,
-    Rcode,
-    Referral,
-)
+from asyncendpoints.dns.outcome import TRUNCATED, Answer, Failure, NoData, NXDomain, Referral
 from asyncendpoints.dns.records import Records, Type
 from tests.cli.support import run
 

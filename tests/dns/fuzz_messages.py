@@ -22,30 +22,16 @@ import dns.flags
 import dns.message
 import dns.rdatatype
 
+from asyncendpoints.dns.codes import EDE, EDECode
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.dns.outcome import (
-    EDE,
-    PASS,
-    Answer,
-    EDECode,
-    Failure,
-    NoData,
-    NXDomain,
-    Referral,
-)
+from asyncendpoints.dns.outcome import PASS, Answer, Failure, NoData, NXDomain, Referral
 from asyncendpoints.dns.records import Records, Type, encode_rdata
 from asyncendpoints.dns.render import render, render_rejection
 from asyncendpoints.dns.reply import decode_reply, is_reply, refuses_edns
 from asyncendpoints.dns.responder import Responder
+from asyncendpoints.dns.scan import HEADER_BYTES, Scan, decode_name
 from asyncendpoints.dns.sections import Body, Sections, decode_body, encode_body
-from asyncendpoints.dns.wire import (
-    HEADER_BYTES,
-    Rejection,
-    Scan,
-    WireQuery,
-    decode_name,
-    decode_query,
-)
+from asyncendpoints.dns.wire import Rejection, WireQuery, decode_query
 from asyncendpoints.errors import WireError
 
 if TYPE_CHECKING:

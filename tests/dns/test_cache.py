@@ -11,19 +11,17 @@ import pytest
 from asyncendpoints.addresses import Address
 from asyncendpoints.dns.cache import Cache, CacheStats
 from asyncendpoints.dns.chain import Chain, View
+from asyncendpoints.dns.codes import EDE, EDECode, Rcode
 from asyncendpoints.dns.names import encode_name
 from asyncendpoints.dns.outcome import (
     DROP,
-    EDE,
     PASS,
     TRUNCATED,
     Answer,
-    EDECode,
     Failure,
     NoData,
     NXDomain,
     Outcome,
-    Rcode,
     Referral,
     Response,
 )

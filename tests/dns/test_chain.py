@@ -11,6 +11,7 @@ import pytest
 
 from asyncendpoints.addresses import Address
 from asyncendpoints.dns.chain import Chain, Composite, Failover, View
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.hosts import Hosts
 from asyncendpoints.dns.outcome import (
     DROP,
@@ -21,7 +22,6 @@ from asyncendpoints.dns.outcome import (
     NoData,
     NXDomain,
     Outcome,
-    Rcode,
 )
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.resolver import GIVEN_UP, Pending, ask

@@ -11,18 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncendpoints.addresses import Address
+from asyncendpoints.dns.codes import EDECode
 from asyncendpoints.dns.forward import Forward
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.dns.outcome import (
-    PASS,
-    Answer,
-    EDECode,
-    Failure,
-    NoData,
-    NXDomain,
-    Outcome,
-    Response,
-)
+from asyncendpoints.dns.outcome import PASS, Answer, Failure, NoData, NXDomain, Outcome, Response
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import Records, Type
 from asyncendpoints.dns.resolver import Pending, ask

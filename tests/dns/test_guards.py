@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from asyncendpoints.dns.codes import EDECode, Rcode
 from asyncendpoints.dns.guards import (
     REFUSED,
     AddressGuard,
@@ -15,7 +16,7 @@ from asyncendpoints.dns.guards import (
     Refuse,
     check_guards,
 )
-from asyncendpoints.dns.outcome import DROP, EDECode, NoData, Outcome, Rcode
+from asyncendpoints.dns.outcome import DROP, NoData, Outcome
 from asyncendpoints.dns.query import Query
 
 

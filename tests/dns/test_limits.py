@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncendpoints.dns.limits import DNSLimits
-from asyncendpoints.server import Limits
+from asyncendpoints.limits import Limits
 
 
 def test_they_are_limits_of_a_server() -> None:

@@ -25,8 +25,8 @@ from asyncendpoints.dns.responder import Responder
 from asyncendpoints.dns.zoneload import Zone
 from asyncendpoints.errors import DescriptionError, EndpointError
 from asyncendpoints.kinds.udp import UDPClient
+from asyncendpoints.limits import Limits
 from asyncendpoints.listeners import PlainAcceptor
-from asyncendpoints.server import Limits
 from tests.support import open_descriptors, warm_up
 from tests.tls_material import Authority, write
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dns.name
 import pytest
 
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.lookups import (
     candidates,
     lookup,
@@ -21,7 +22,7 @@ from asyncendpoints.dns.lookups import (
     lookup_reverse,
     lookup_service,
 )
-from asyncendpoints.dns.outcome import DROP, Answer, Failure, NoData, NXDomain, Outcome, Rcode
+from asyncendpoints.dns.outcome import DROP, Answer, Failure, NoData, NXDomain, Outcome
 from asyncendpoints.dns.records import LONGEST_TTL
 from asyncendpoints.dns.resolver import Pending
 from asyncendpoints.errors import (

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING
 import dns.rrset
 import pytest
 
+from asyncendpoints.dns.codes import EDE, EDECode, Rcode
 from asyncendpoints.dns.names import encode_name
 from asyncendpoints.dns.outcome import (
     DROP,
-    EDE,
     PASS,
     TRUNCATED,
     Answer,
-    EDECode,
     Failure,
     NoData,
     NXDomain,
     Outcome,
-    Rcode,
     Referral,
     Response,
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncendpoints.dns.forward import Flight, Forward
+from asyncendpoints.dns.flight import Flight
+from asyncendpoints.dns.forward import Forward
 from asyncendpoints.dns.outcome import Answer, Failure, Outcome
 from asyncendpoints.dns.pipeline import Line
 from tests.clock import run

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asyncendpoints.dns.codes import EDE
 from asyncendpoints.dns.names import encode_name, join_labels
 from asyncendpoints.dns.outcome import (
     DROP,
-    EDE,
     TRUNCATED,
     Answer,
     Failure,

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncendpoints.dns.codes import EDE, EDECode
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.dns.outcome import EDE, Answer, EDECode, Failure, NoData, NXDomain
+from asyncendpoints.dns.outcome import Answer, Failure, NoData, NXDomain
 from asyncendpoints.dns.records import Records, Type, encode_rdata
 from asyncendpoints.dns.reply import (
     decode_reply,

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncendpoints.dns import resolver as module
+from asyncendpoints.dns.codes import EDECode, Rcode
 from asyncendpoints.dns.names import encode_name
 from asyncendpoints.dns.outcome import (
     DROP,
     PASS,
     TRUNCATED,
     Answer,
-    EDECode,
     Failure,
     NoData,
     NXDomain,
     Outcome,
-    Rcode,
     Response,
 )
 from asyncendpoints.dns.query import Query

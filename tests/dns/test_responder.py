@@ -20,20 +20,12 @@ from hypothesis import strategies as st
 
 from asyncendpoints.dns import clients, memo
 from asyncendpoints.dns.chain import Chain, View
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.guards import Allow, Drop, Guard, Refuse
 from asyncendpoints.dns.late_reply import Reply
 from asyncendpoints.dns.memo import Memo
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.dns.outcome import (
-    DROP,
-    PASS,
-    TRUNCATED,
-    Answer,
-    Failure,
-    NoData,
-    NXDomain,
-    Rcode,
-)
+from asyncendpoints.dns.outcome import DROP, PASS, TRUNCATED, Answer, Failure, NoData, NXDomain
 from asyncendpoints.dns.records import Records, Type
 from asyncendpoints.dns.resolver import LATE, Pending
 from asyncendpoints.dns.responder import Responder

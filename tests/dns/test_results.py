@@ -8,17 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncendpoints.dns.codes import EDE, Rcode
 from asyncendpoints.dns.names import encode_name
 from asyncendpoints.dns.outcome import (
     DROP,
-    EDE,
     TRUNCATED,
     Answer,
     Failure,
     NoData,
     NXDomain,
     Outcome,
-    Rcode,
     Referral,
 )
 from asyncendpoints.dns.query import Query

@@ -12,17 +12,9 @@ import dns.rrset
 import pytest
 
 from asyncendpoints.dns.cache import Cache
+from asyncendpoints.dns.codes import EDE
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.dns.outcome import (
-    DROP,
-    EDE,
-    PASS,
-    Answer,
-    Failure,
-    NoData,
-    NXDomain,
-    Outcome,
-)
+from asyncendpoints.dns.outcome import DROP, PASS, Answer, Failure, NoData, NXDomain, Outcome
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import Records, Type
 from asyncendpoints.dns.resolver import Pending, ask, begin

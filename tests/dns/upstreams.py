@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncendpoints.dns.names import encode_name
+from asyncendpoints.dns.scan import end_of_name
 from asyncendpoints.dns.sections import Sections, encode_body
-from asyncendpoints.dns.wire import end_of_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -32,10 +32,11 @@ from asyncendpoints.kinds.haproxy import (
 from asyncendpoints.kinds.memory import MemoryClient, MemoryServer
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.kinds.tls import TLSClient, TLSServer
+from asyncendpoints.limits import Limits
 from asyncendpoints.listeners import tracked
 from asyncendpoints.listening import bind, listen
-from asyncendpoints.proxy_protocol import TLV, ProxyHeader, decode_header, encode_header
-from asyncendpoints.server import Limits
+from asyncendpoints.proxy_protocol import ProxyHeader, decode_header, encode_header
+from asyncendpoints.proxy_tlvs import TLV
 from asyncendpoints.specs import ClientSpec, parse_client, parse_server
 from tests.clock import run
 from tests.serving import FakeAcceptor, Visits, complaints, leave, until

@@ -16,9 +16,10 @@ from asyncendpoints import events
 from asyncendpoints.attempt import Attempt
 from asyncendpoints.connecting import connect, connect_socket, resolve
 from asyncendpoints.dns.cache import Cache
+from asyncendpoints.dns.codes import Rcode
 from asyncendpoints.dns.machine import system
 from asyncendpoints.dns.names import encode_name
-from asyncendpoints.dns.outcome import PASS, Answer, Failure, NoData, NXDomain, Rcode
+from asyncendpoints.dns.outcome import PASS, Answer, Failure, NoData, NXDomain
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import Records, Type
 from asyncendpoints.errors import (

@@ -30,8 +30,8 @@ from asyncendpoints.fields import Help, Port
 from asyncendpoints.grammar import Name
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.kinds.tls import TLSAcceptor, TLSClient, TLSServer
+from asyncendpoints.limits import Limits
 from asyncendpoints.listening import listen, start_server
-from asyncendpoints.server import Limits
 from asyncendpoints.specs import ClientSpec, parse_client, parse_server
 from tests.support import Recorder
 from tests.tls_material import NOW, Authority, Issued, write
