@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import resource
 import socket
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
@@ -67,10 +68,20 @@ def no_descriptors_left() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+#: Port numbers that the system gives to nobody who wants any, each of them once.
+_PORTS = iter(random.sample(range(10_000, 32_000), 22_000))
+
+
 def unused_port() -> int:
-    """Give a port that nothing uses on any address, nor has used a moment ago."""
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as sock:
-        return int(sock.getsockname()[1])
+    """Give a port that nothing uses for TCP or UDP on any address, nor has used a moment ago."""
+    for port in _PORTS:
+        with ExitStack() as stack, suppress(OSError):
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                sock = stack.enter_context(socket.socket(socket.AF_INET6, kind))
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                sock.bind(("::", port))
+            return port
+    raise AssertionError("all ports are in use")  # pragma: no cover
 
 
 async def warm_up() -> None:

@@ -75,8 +75,7 @@ def attempt_with(answer: Sequence[Address] | OSError, log: Log | None = None) ->
 @pytest.fixture
 def refusing() -> Address:
     """An address of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return Address.of(sock)
+    return v4("127.0.0.1", unused_port())
 
 
 # Addresses

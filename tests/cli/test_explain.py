@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -16,7 +15,7 @@ from asyncendpoints.dns.listening import listen as listen_dns
 from asyncendpoints.dns.outcome import Answer, NoData
 from tests.cli.support import run, words
 from tests.serving import until
-from tests.support import Recorder, open_descriptors
+from tests.support import Recorder, open_descriptors, unused_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,14 +38,6 @@ async def as_json(*arguments: str) -> tuple[int, Any, list[Any]]:
     document = json.loads(result.stdout)
     steps = [(each["kind"], each["subject"], each["outcome"]) for each in document["steps"]]
     return result.exit_code, document, steps
-
-
-def free_port() -> int:
-    """Give a port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Names:
@@ -120,7 +111,7 @@ async def test_a_certificate_that_is_not_trusted_is_drawn() -> None:
 
 async def test_a_refused_port_is_drawn() -> None:
     """The exit code is 1, and the document has the error and the stage."""
-    port = free_port()
+    port = unused_port()
     code, document, steps = await as_json(f"tcp:127.0.0.1:{port}")
     assert code == 1
     assert steps == [("attempt", f"127.0.0.1:{port}", "failed")]
@@ -163,7 +154,7 @@ async def test_a_time_limit_ends_what_does_not_end() -> None:
 @pytest.mark.parametrize("resolver", [[], ["--resolver", "system"]])
 async def test_the_system_finds_addresses(resolver: list[str]) -> None:
     """Without a resolver there are no questions, but the lookup of getaddrinfo."""
-    port = free_port()
+    port = unused_port()
     _, _, steps = await as_json(f"tcp:localhost:{port}:family=ipv4", *resolver)
     assert steps == [
         ("lookup", "localhost", "ok"),
@@ -173,7 +164,7 @@ async def test_the_system_finds_addresses(resolver: list[str]) -> None:
 
 async def test_the_resolver_of_this_machine_finds_addresses() -> None:
     """With ``dns`` the questions are steps."""
-    port = free_port()
+    port = unused_port()
     _, _, steps = await as_json(f"tcp:localhost:{port}:family=ipv4", "--resolver", "dns")
     assert steps[:2] == [("lookup", "localhost", "ok"), ("query", "localhost A", "ok")]
 
@@ -182,7 +173,7 @@ async def test_a_server_that_is_named_is_asked_over_udp_and_tcp() -> None:
     """Whatever ``query`` takes as a server is taken here."""
     async with naming() as (text, names):
         for way in (text.replace("dns:", "udp:"), text.replace("dns:", "tcp:")):
-            await as_json(f"tcp:two.example.com:{free_port()}", "--resolver", way)
+            await as_json(f"tcp:two.example.com:{unused_port()}", "--resolver", way)
     assert {each.transport for each in names.queries} == {"udp", "tcp"}
 
 
@@ -204,7 +195,7 @@ async def test_nothing_stays_open() -> None:
 async def test_a_picture_is_written(tmp_path: Path) -> None:
     """With ``--svg`` the waterfall is printed, and the picture has each step of it."""
     path = tmp_path / "connect.svg"
-    port = free_port()
+    port = unused_port()
     result = await explain(f"tcp:127.0.0.1:{port}", "--svg", str(path))
     assert result.exit_code == 1
     assert "  attempt  " in result.stdout
@@ -223,7 +214,7 @@ async def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> N
 
 async def test_secrets_are_shown_nowhere(tmp_path: Path) -> None:
     """Waterfall, document and picture have asterisks in the place of a password."""
-    spec = f"socks5:a.test:1:proxy=[tcp:127.0.0.1:{free_port()}]:username=u:password=hunter2"
+    spec = f"socks5:a.test:1:proxy=[tcp:127.0.0.1:{unused_port()}]:username=u:password=hunter2"
     path = tmp_path / "connect.svg"
     result = await explain(spec, "--svg", str(path))
     shown = result.output + (await explain(spec, "--json")).output + path.read_text()

@@ -17,7 +17,7 @@ from asyncendpoints.dns.zoneload import Zone
 from asyncendpoints.kinds.srv import Target
 from asyncendpoints.listening import listen as listen_to_streams
 from tests.cli.support import run, words
-from tests.support import Recorder
+from tests.support import Recorder, unused_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,8 +46,7 @@ _www._tcp 60 SRV 0 5 {open} b
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[str, int, int]]:
     """Give the text of a name server, a port that answers and one that does not."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        closed = sock.getsockname()[1]
+    closed = unused_port()
     async with listen_to_streams("tcp:0:interface=127.0.0.1", Recorder) as server:
         zone = Zone.from_text(ZONE.format(open=server.port, closed=closed))
         async with listen("dns:0:interface=127.0.0.1", zone) as names:

@@ -20,8 +20,8 @@ from asyncendpoints.dns.records import Records, Type
 from asyncendpoints.dns.resolver import Pending, ask
 from asyncendpoints.errors import DescriptionError, DomainNameError
 from tests.clock import run
-from tests.dns.upstreams import OPT, Asked, FakeUpstream, fake_upstream, unused_port
-from tests.support import no_descriptors_left, open_descriptors, warm_up
+from tests.dns.upstreams import OPT, Asked, FakeUpstream, fake_upstream
+from tests.support import no_descriptors_left, open_descriptors, unused_port, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -14,8 +14,8 @@ from asyncendpoints.dns.outcome import Answer, Failure, Outcome
 from asyncendpoints.dns.pipeline import Line
 from tests.clock import run
 from tests.dns.test_forward import RIGHT, address, answer, delayed, question, silence
-from tests.dns.upstreams import Asked, Connection, FakeUpstream, fake_upstream, unused_port
-from tests.support import open_descriptors
+from tests.dns.upstreams import Asked, Connection, FakeUpstream, fake_upstream
+from tests.support import open_descriptors, unused_port
 from tests.tls_material import Authority, write
 
 if TYPE_CHECKING:

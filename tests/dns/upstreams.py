@@ -24,7 +24,6 @@ __all__ = [
     "FakeUpstream",
     "fake_upstream",
     "message",
-    "unused_port",
 ]
 
 #: A record of type A with the owner of the question: 192.0.2.1 for a minute.
@@ -205,14 +204,6 @@ def _bound() -> tuple[socket.socket, socket.socket]:
             return listener, datagrams
         listener.close()  # pragma: no cover - somebody had the number for UDP
         datagrams.close()  # pragma: no cover
-
-
-def unused_port() -> int:
-    """Give a number that is free for UDP and TCP."""
-    listener, datagrams = _bound()
-    with listener, datagrams:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

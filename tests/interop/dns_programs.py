@@ -15,7 +15,7 @@ import dns.rcode
 import dns.rdatatype
 
 from asyncendpoints.dns.zoneload import Zone
-from tests.dns.upstreams import unused_port
+from tests.support import unused_port
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.dns.upstreams import unused_port
 from tests.interop.dns_programs import (
     BIG,
     HOST,
@@ -22,6 +21,7 @@ from tests.interop.dns_programs import (
     unbound,
     write_zone,
 )
+from tests.support import unused_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -19,7 +19,7 @@ from asyncendpoints.dns.chain import Chain
 from asyncendpoints.dns.forward import Forward
 from asyncendpoints.dns.limits import DNSLimits
 from asyncendpoints.dns.listening import listen
-from tests.dns.upstreams import A_RECORD, OPT, Asked, FakeUpstream, fake_upstream, unused_port
+from tests.dns.upstreams import A_RECORD, OPT, Asked, FakeUpstream, fake_upstream
 from tests.interop.dns_programs import (
     HOST,
     LISTEN,
@@ -34,6 +34,7 @@ from tests.interop.dns_programs import (
     write_zone,
     zone,
 )
+from tests.support import unused_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

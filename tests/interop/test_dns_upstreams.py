@@ -13,7 +13,6 @@ import pytest
 from asyncendpoints.dns.cache import Cache
 from asyncendpoints.dns.forward import Forward
 from asyncendpoints.dns.listening import listen
-from tests.dns.upstreams import unused_port
 from tests.interop.dns_programs import (
     BIG,
     HOST,
@@ -29,6 +28,7 @@ from tests.interop.dns_programs import (
     socket_to,
     unbound,
 )
+from tests.support import unused_port
 from tests.tls_material import Authority, write
 
 if TYPE_CHECKING:

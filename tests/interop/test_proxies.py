@@ -11,9 +11,10 @@ import pytest
 
 from asyncendpoints.connecting import connect, open_connection
 from asyncendpoints.errors import ConnectError, ProxyError
-from asyncendpoints.listening import bind, listen
+from asyncendpoints.listening import listen
 from asyncendpoints.relaying import Relay
 from asyncendpoints.specs import parse_client
+from tests.support import unused_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,13 +49,6 @@ async def ask(endpoint: str) -> bytes:
     return answer
 
 
-def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with bind(f"tcp:0:{LOOPBACK}") as (sock,):
-        port: int = sock.getsockname()[1]
-    return port
-
-
 @asynccontextmanager
 async def running(port: int, *command: str) -> AsyncIterator[str]:
     """Run a proxy until the block ends, and give its host and port as they are written in a description."""
@@ -81,13 +75,13 @@ async def answers(endpoint: str) -> bool:
 
 def microsocks(path: str, *options: str) -> tuple[int, tuple[str, ...]]:
     """Give the port and the command of a SOCKS5 proxy."""
-    port = free_port()
+    port = unused_port()
     return port, (path, "-i", "127.0.0.1", "-p", str(port), *options)
 
 
 def tinyproxy(path: str, folder: Path, *lines: str) -> tuple[int, tuple[str, ...]]:
     """Give the port and the command of an HTTP proxy."""
-    port = free_port()
+    port = unused_port()
     config = folder / "tinyproxy.conf"
     config.write_text("\n".join([f"Port {port}", "Listen 127.0.0.1", "Timeout 10", *lines, ""]))
     return port, (path, "-d", "-c", str(config))
@@ -134,7 +128,7 @@ async def test_ipv6_target(socks: str, http: str) -> None:
 
 async def test_refusals(socks: str, http: str) -> None:
     """A port that nobody listens on is told in the words of each proxy."""
-    port = free_port()
+    port = unused_port()
     with pytest.raises(ProxyError) as caught:
         await ask(f"socks5:{socks}:127.0.0.1:{port}")
     assert caught.value.code == 5

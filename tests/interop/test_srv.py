@@ -11,9 +11,8 @@ from asyncendpoints import NotOfferedError, connect, events, listen
 from asyncendpoints.dns.cache import Cache
 from asyncendpoints.dns.forward import Forward
 from asyncendpoints.errors import ConnectRefusedError, ResolveError, ServFailError
-from tests.dns.upstreams import unused_port
 from tests.interop.dns_programs import HOST, knot, unbound
-from tests.support import Recorder
+from tests.support import Recorder, unused_port
 from tests.tls_material import Authority, write
 
 if TYPE_CHECKING:

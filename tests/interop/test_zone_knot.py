@@ -18,6 +18,7 @@ from asyncendpoints.dns.render import render
 from asyncendpoints.dns.resolver import ask
 from asyncendpoints.dns.wire import WireQuery, decode_query
 from asyncendpoints.dns.zoneload import Zone
+from tests.support import unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,8 +69,7 @@ def names() -> list[str]:
 @contextmanager
 def knot(program: str, folder: Path) -> Iterator[socket.socket]:
     """Run Knot with the zone, and give a connection to it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = unused_port()
     configuration = folder / "knot.conf"
     configuration.write_text(
         f"server:\n  rundir: {folder}\n  listen: 127.0.0.1@{port}\n"

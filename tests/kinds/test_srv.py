@@ -44,7 +44,7 @@ from asyncendpoints.kinds.tls import TLSClient
 from asyncendpoints.listening import listen
 from asyncendpoints.specs import parse_client
 from tests.clock import run
-from tests.support import Recorder, black_hole, open_descriptors
+from tests.support import Recorder, black_hole, open_descriptors, unused_port
 from tests.tls_material import Authority, write
 
 if TYPE_CHECKING:
@@ -131,13 +131,6 @@ def no_targets(outcome: Outcome | list[str], spec: SRVClient = SPEC) -> ConnectE
         return caught.value
 
     return run(main())
-
-
-def refusing() -> int:
-    """Give a port of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 # Texts
@@ -515,7 +508,10 @@ async def test_the_next_when_one_fails() -> None:
     """Targets are tried one after the other until one answers; events tell of each choice."""
     async with listen("tcp:0:interface=127.0.0.1", Recorder) as server:
         names = service(
-            f"1 0 {refusing()} a.test.", f"2 7 {server.port} b.test.", a="127.0.0.1", b="127.0.0.1"
+            f"1 0 {unused_port()} a.test.",
+            f"2 7 {server.port} b.test.",
+            a="127.0.0.1",
+            b="127.0.0.1",
         )
         log = Log()
         transport, _ = await connect(SPEC, Recorder, resolver=names, on_event=log)
@@ -550,7 +546,7 @@ async def test_the_domain_itself() -> None:
 
 async def test_all_fail() -> None:
     """The error names each target with what happened, and has every address that was tried."""
-    ports = refusing(), refusing()
+    ports = unused_port(), unused_port()
     names = service(
         f"1 0 {ports[0]} a.test.", f"2 0 {ports[1]} b.test.", a="127.0.0.1", b="127.0.0.1"
     )
@@ -571,7 +567,7 @@ async def test_all_fail() -> None:
 
 async def test_the_only_one_fails() -> None:
     """The error of a service with one target is that of the target, with its name."""
-    port = refusing()
+    port = unused_port()
     names = service(f"0 0 {port} a.test.", a="127.0.0.1")
     with pytest.raises(ConnectRefusedError) as caught:
         await connect(SPEC, Recorder, resolver=names)
@@ -582,7 +578,7 @@ async def test_the_only_one_fails() -> None:
 async def test_they_fail_in_different_ways() -> None:
     """Failures of several sorts are a plain error, a host without addresses among them."""
     names = service(
-        f"1 0 {refusing()} a.test.", "2 0 1 b.test.", "3 0 1 a\\.b.test.", a="127.0.0.1"
+        f"1 0 {unused_port()} a.test.", "2 0 1 b.test.", "3 0 1 a\\.b.test.", a="127.0.0.1"
     )
     with pytest.raises(ConnectError) as caught:
         await connect(SPEC, Recorder, resolver=names)
@@ -628,7 +624,10 @@ async def test_a_share_that_ran_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(srv, "_LEAST_SECONDS", 0.05)
     with black_hole() as (address, _):
         names = service(
-            f"1 0 {address.port} a.test.", f"2 0 {refusing()} b.test.", a="127.0.0.1", b="127.0.0.1"
+            f"1 0 {address.port} a.test.",
+            f"2 0 {unused_port()} b.test.",
+            a="127.0.0.1",
+            b="127.0.0.1",
         )
         with pytest.raises(ConnectError) as caught:
             await connect(SPEC, Recorder, resolver=names, timeout=0.1)
