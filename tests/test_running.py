@@ -117,9 +117,12 @@ class Plain:
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Hold that the handlers of signals are afterwards what they were before."""
+    # Whoever has started this may have it ignored, as nohup does.
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     before = [signal.getsignal(each) for each in ENDS]
     yield
     assert [signal.getsignal(each) for each in ENDS] == before
+    signal.signal(signal.SIGHUP, hangup)
 
 
 def ran(
