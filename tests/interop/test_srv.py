@@ -10,6 +10,8 @@ import pytest
 from asyncendpoints import NotOfferedError, connect, events, listen
 from asyncendpoints.dns.cache import Cache
 from asyncendpoints.dns.forward import Forward
+from asyncendpoints.dns.query import Query
+from asyncendpoints.dns.resolver import ask
 from asyncendpoints.errors import ConnectRefusedError, ResolveError, ServFailError
 from tests.interop.dns_programs import HOST, knot, unbound
 from tests.support import Recorder, unused_port
@@ -78,6 +80,13 @@ class Site:
         """Note the targets that are chosen."""
         if isinstance(event, events.TargetChosen):
             self.hosts.append(event.host)
+
+    async def learn(self, *questions: str) -> None:
+        """Have answers in the cache: a connection does not wait for those that take their time."""
+        for each in questions:
+            name, rtype = each.split()
+            await ask(self.resolver, Query.make(name, rtype))
+        self.resolver.questions.clear()
 
     async def connect(self, text: str) -> tuple[str, int]:
         """Connect, and give the address that answered."""
@@ -174,6 +183,8 @@ async def test_https_records(program: Callable[[str], str], tmp_path: Path, recu
     """An alias, a port, a hint, and a choice by protocol, for a host that is verified by its own name."""
     async with site(program, tmp_path, recursor=recursor) as there:
         tls = f"hostname=example.org:alpn=h2:svcb=yes:trust_roots={there.roots}"
+        names = (f"_{there.port}._https.example.org", "_5._https.example.org", "pool.example.org")
+        await there.learn(*(f"{each} HTTPS" for each in names))
         host, port = await there.connect(f"tls:example.org:{there.port}:{tls}")
         assert host == HOST
         assert port != there.port
