@@ -23,8 +23,10 @@ from asyncendpoints.resolving import (
     Candidates,
     check_resolver,
     default_resolver,
+    families_of,
     late_of,
     look_up,
+    problems_of,
 )
 from asyncendpoints.transports import adopt
 
@@ -62,6 +64,7 @@ class Attempt:
     __slots__ = (
         "_follow",
         "_lookup",
+        "_racing",
         "deadline",
         "draw",
         "emit",
@@ -70,6 +73,7 @@ class Attempt:
         "resolver",
         "socket",
         "stage",
+        "targets",
     )
 
     def __init__(
@@ -93,6 +97,10 @@ class Attempt:
         self.stage = "connect"
         #: The addresses that did not answer.
         self.failures: list[AttemptFailure] = []
+        #: What `race` was given.
+        self._racing: Sequence[Address] = ()
+        #: What has become of the targets of a service so far, each as text.
+        self.targets: Sequence[str] = ()
         #: Hears of each step and never raises; None if nobody wants to know.
         self.emit = _guarded(on_event) if on_event else None
         self._lookup = lookup
@@ -123,7 +131,7 @@ class Attempt:
         self._tell(events.LookupStarted, host)
         try:
             found = await self._found(host, port, _FAMILIES[family])
-            ordered = Candidates(interleave(found), late_of(found))
+            ordered = Candidates(interleave(found), late_of(found), families_of(found))
             if not ordered:
                 raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
         except OSError as error:
@@ -188,6 +196,7 @@ class Attempt:
             sources = await self._sources(*local)
             addresses = [each for each in await all_of(addresses) if each.family in sources]
         self.stage = "connect"
+        self._racing = addresses
         if not addresses:
             problem = f"no address of the host can be reached from {local[0]}"
             raise self.error(problem, errno=errors.EADDRNOTAVAIL)
@@ -201,7 +210,7 @@ class Attempt:
             late_of(addresses),
         )
         if winner is None:
-            raise self.all_failed(self.failures[start:])
+            raise self.all_failed(self.failures[start:], problems_of(addresses))
         return winner.socket
 
     async def _sources(self, host: str | None, port: int) -> dict[int, tuple[Any, ...]]:
@@ -211,17 +220,23 @@ class Attempt:
         found = await self.all_addresses(host, port)
         return {each.family: each.sockaddr for each in reversed(found)}
 
-    def all_failed(self, failures: list[AttemptFailure]) -> ConnectError:
-        """Make the error of several addresses, one or more, none of which answered."""
-        causes = [each.error for each in failures]
+    def all_failed(
+        self, failures: list[AttemptFailure], problems: Sequence[DNSError] = ()
+    ) -> ConnectError:
+        """Make the error of several addresses, one or more, none of which answered.
+
+        Args:
+            failures: What became of each.
+            problems: Why there may be more addresses.
+        """
+        causes: list[OSError] = [*(each.error for each in failures), *problems]
         codes = {error.errno for error in causes}
-        listed = "; ".join(str(each) for each in failures)
-        cause: BaseException
-        if len(failures) == 1:
-            problem = f"cannot connect to {listed}"
-            cause = causes[0]
-        else:
+        listed = "; ".join(map(str, (*failures, *problems)))
+        problem = f"cannot connect to {listed}"
+        if len(failures) > 1:
             problem = f"all {len(failures)} attempts to connect failed: {listed}"
+        cause: BaseException = causes[0]
+        if len(causes) > 1:
             cause = ExceptionGroup("attempts to connect", causes)
         cls = ConnectError
         if all(isinstance(error, ConnectionRefusedError) for error in causes):
@@ -259,8 +274,11 @@ class Attempt:
     def timed_out(self, seconds: float) -> ConnectTimeoutError:
         """Make the error of a connect whose time has run out, after so many seconds."""
         problem = f"timed out after {seconds:g} s ({self.stage})"
-        if self.stage == "connect" and self.failures:
-            problem += f": {'; '.join(str(each) for each in self.failures)}"
+        shown = self.targets
+        if not shown and self.stage == "connect":
+            shown = [str(each) for each in (*self.failures, *problems_of(self._racing))]
+        if shown:
+            problem += f": {'; '.join(shown)}"
         made = self.error(problem, ConnectTimeoutError, errors.ETIMEDOUT)
         assert isinstance(made, ConnectTimeoutError)
         return made

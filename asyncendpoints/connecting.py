@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncendpoints.attempt import Attempt
 from asyncendpoints.grammar import grammar, with_article
+from asyncendpoints.quantities import time_limit
 from asyncendpoints.specs import ClientSpec, DatagramClientSpec, parse_client
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ async def connect(
         endpoint: A description, or the spec of a client.
         protocol_factory: Called once, when everything else is done, TLS included; what it raises comes out
             unchanged. Or a protocol, used once.
-        timeout: Seconds for all stages together: lookup, connect, proxies and TLS. None for no limit. As a
-            rule what the endpoint says, which is 30 unless its text gives another.
+        timeout: Seconds for all stages together: lookup, connect, proxies and TLS. None for no limit; 0 or
+            less for no time at all. As a rule what the endpoint says, which is 30 unless its text gives
+            another.
         resolver: The DNS resolver that finds the addresses of host names, in place of that of `use_resolver`
             or of the system.
         on_event: Called with a frozen value of `asyncendpoints.events` at each step.
@@ -95,8 +97,10 @@ async def within(timeout: float, attempt: Attempt, opening: Callable[[], Awaitab
     """Carry out an attempt, and give up after some seconds; 0 is one turn of the loop.
 
     Raises:
-        ConnectError: As for `connect`.
+        ConnectError: As for `connect`, and so are TypeError and ValueError.
     """
+    if type(timeout) is not float or not timeout > 0:  # a usual one needs no second look
+        timeout = time_limit(timeout)
     task = asyncio.current_task()
     assert task is not None
     cancels = task.cancelling()

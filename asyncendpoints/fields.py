@@ -19,6 +19,7 @@ from asyncendpoints.masking import shorten
 __all__ = [
     "Backlog",
     "Choice",
+    "Domain",
     "FieldType",
     "Flag",
     "Help",
@@ -43,6 +44,7 @@ _OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
 _DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _NUMERIC = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_NO_ADDRESS = "expected the name of a domain, not an address"
 _TOO_LONG = "but a host name has at most 253 characters"
 _ZONE = re.compile(r"[^\s/%\0]+")
 
@@ -274,6 +276,20 @@ class HostText:
             _check_name(value)
 
 
+class DomainText(HostText):
+    """The name of a domain: a host name that is no address."""
+
+    expected = "the name of a domain, as in example.org"
+
+    def check(self, value: str) -> None:
+        is_text = isinstance(value, str)
+        if is_text and _NUMERIC.fullmatch(value.removesuffix(".").rpartition(".")[2]):
+            raise ValueError(_NO_ADDRESS)
+        super().check(value)
+        if ":" in value:
+            raise ValueError(_NO_ADDRESS)
+
+
 def _check_ipv6(host: str) -> None:
     if _SHORT_IPV6.fullmatch(host):
         return
@@ -337,6 +353,7 @@ Backlog = Annotated[int, Number(0, 65535)]
 Mode = Annotated[int, Octal()]
 Seconds = Annotated[float, Duration()]
 Host = Annotated[str, HostText()]
+Domain = Annotated[str, DomainText()]
 Path = Annotated[str, NonEmpty("the path of a file")]
 YesNo = Annotated[bool, Flag()]
 Names = Annotated[tuple[str, ...], Words(Word(), "words separated by commas")]

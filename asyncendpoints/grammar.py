@@ -159,11 +159,13 @@ class Inner:
     Args:
         role: ``"client"`` or ``"server"``.
         rest: The field takes the rest of the text: the kind is a wrapper.
+        stream: What has datagrams alone is refused.
     """
 
-    def __init__(self, role: str, *, rest: bool = False) -> None:
+    def __init__(self, role: str, *, rest: bool = False, stream: bool = False) -> None:
         self.role = role
         self.rest = rest
+        self.stream = stream
         self.expected = f"the description of a {role} in brackets"
 
     def read(self, text: str, read_inner: ReadInner) -> Any:
@@ -176,6 +178,10 @@ class Inner:
     def check(self, value: Spec) -> None:
         if getattr(type(value), "role", None) != self.role:
             msg = f"expected the spec of a {self.role}"
+            raise ValueError(msg)
+        if self.stream and not value.has_stream:
+            kind = f"{with_article(value.names[0].text)} {self.role}"
+            msg = f"but {kind} has datagrams, and what is needed is a stream"
             raise ValueError(msg)
         given = (field.name for field, _ in grammar(type(value)).given(value))
         if self.role == "client" and not self.rest and "timeout" in given:
@@ -368,6 +374,10 @@ class Grammar:
                 place = start + error.position
                 names = error.names.union(self._by_spelling)
                 raise DescriptionError(text, place, error.problem, names) from None
+            except ValueError as error:
+                hidden = _after_secret(arguments, count)
+                problem = self.rest.problem(text[start:], str(error), hidden=hidden)
+                raise _ArgumentError(count, problem, key=True) from None
 
     def _wrong_value(
         self, name: Name, arguments: Arguments, index: int, field: Field, reason: str

@@ -30,8 +30,10 @@ _SCHEME = re.compile(r"[ \t]*([A-Za-z0-9!#$%&'*+.^_`|~-]{1,40})(?:[ \t]+(?![ \t=
 _LONGEST = 1000
 _MOST_SCHEMES = 5
 
+_REJECTED = " (the username and password given are not accepted)"
+
 #: The error numbers that say the same as a status; most have none.
-_NUMBERS = {403: errno.EACCES, 407: errno.EACCES, 504: errno.ETIMEDOUT}
+_NUMBERS = {401: errno.EACCES, 403: errno.EACCES, 407: errno.EACCES, 504: errno.ETIMEDOUT}
 
 
 def encode_request(
@@ -148,6 +150,8 @@ class HTTPConnectNegotiation:
         answered = f"it answered {status}"
         if reason.strip():
             answered += f" {shorten(reason.strip())}"
+        if status == 401 and self._with_password:  # from those that say 407 to who gives none
+            return answered + _REJECTED
         if status != 407:
             return answered
         named = (field.partition(":") for field in fields)
@@ -161,5 +165,5 @@ class HTTPConnectNegotiation:
         if "basic" not in map(str.lower, schemes):
             return " (only Basic can be had here)"
         if self._with_password:
-            return " (the username and password given are not accepted)"
+            return _REJECTED
         return " (give username= and password=)"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asyncendpoints.quantities import check_number, check_seconds
+
 __all__ = ["Limits", "Stats"]
 
 
@@ -27,11 +29,9 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_connections", "max_per_peer", "max_handshakes"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} is {value}, expected 1 or more, or None for no limit")
-        if self.handshake_timeout <= 0:
-            problem = f"handshake_timeout is {self.handshake_timeout}, expected seconds above 0"
-            raise ValueError(problem)
+            if value is not None:
+                check_number(name, value)
+        check_seconds("handshake_timeout", self.handshake_timeout)
 
 
 @dataclass(frozen=True, slots=True)

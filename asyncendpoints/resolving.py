@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from asyncendpoints import events
 from asyncendpoints.addresses import Address
-from asyncendpoints.errors import DNSError
+from asyncendpoints.errors import DNSError, DNSTimeoutError, NoDataError, NXDomainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +28,10 @@ __all__ = [
     "Candidates",
     "check_resolver",
     "default_resolver",
+    "families_of",
     "late_of",
     "look_up",
+    "problems_of",
     "use_resolver",
 ]
 
@@ -80,18 +82,33 @@ class Candidates(list[Address]):
     Args:
         addresses: Those that are known.
         late: Comes to those of another family, if it has any; cancelled when nobody wants them any more.
+        families: The questions for them that may come to nothing, or have.
     """
 
     def __init__(
-        self, addresses: Sequence[Address], late: asyncio.Future[list[Address]] | None = None
+        self,
+        addresses: Sequence[Address],
+        late: asyncio.Future[list[Address]] | None = None,
+        families: Sequence[_Family] = (),
     ) -> None:
         super().__init__(addresses)
         self.late = late
+        self.families = families
 
 
 def late_of(addresses: Sequence[Address]) -> asyncio.Future[list[Address]] | None:
     """Give what comes to the addresses that are still to come, or None if these are all."""
     return addresses.late if isinstance(addresses, Candidates) else None
+
+
+def families_of(addresses: Sequence[Address]) -> Sequence[_Family]:
+    """Give the questions for addresses that may come to nothing, or have."""
+    return addresses.families if isinstance(addresses, Candidates) else ()
+
+
+def problems_of(addresses: Sequence[Address]) -> list[DNSError]:
+    """Say why there may be more addresses than these: what could not be found out, as far as is known now."""
+    return [each.problem for each in families_of(addresses) if each.problem is not None]
 
 
 class _Asking:
@@ -133,14 +150,30 @@ class _Family:
         self.future: asyncio.Future[list[Address]] = asking.loop.create_future()
         self.error: DNSError | None = None
         asking.tell(events.QueryStarted, self._query.name, self._query.type)
-        outcome = _ask(asking.resolver, self._query)
-        if isinstance(outcome, Pending):
+        self._outcome = _ask(asking.resolver, self._query)
+        if isinstance(self._outcome, Pending):
             self.future.add_done_callback(
-                lambda future: outcome.abandon() if future.cancelled() else None
+                lambda future: self.abandon() if future.cancelled() else None
             )
-            outcome.then(self._settle)
+            self._outcome.then(self._settle)
         else:
-            self._settle(outcome)
+            self._settle(self._outcome)
+
+    def abandon(self) -> None:
+        """Hear that nobody waits for it any more."""
+        from asyncendpoints.dns.resolver import Pending
+
+        self.future.cancel()
+        if isinstance(self._outcome, Pending):
+            self._outcome.abandon()
+
+    @property
+    def problem(self) -> DNSError | None:
+        """Why there may be more addresses than were found: a failure to find out, or no answer yet."""
+        if not self.future.done() or self.future.cancelled():
+            name, kind = self._query.name, self._query.type
+            return DNSTimeoutError(name, kind, "there was no answer in time")
+        return None if isinstance(self.error, NXDomainError | NoDataError) else self.error
 
     def _settle(self, outcome: Outcome) -> None:
         from asyncendpoints.dns.results import found_records, read_addresses
@@ -211,7 +244,7 @@ async def look_up(
         return await (_first(*families) if len(families) > 1 else _only(families[0]))
     except BaseException:
         for each in families:
-            each.future.cancel()
+            each.abandon()
         raise
 
 
@@ -226,11 +259,11 @@ async def _first(six: _Family, four: _Family) -> Candidates:
     if not six.future.done() and four.future.result():
         await asyncio.wait([six.future], timeout=RESOLUTION_DELAY)
     if not six.future.done() and four.future.result():
-        return Candidates(four.future.result(), six.future)
+        return Candidates(four.future.result(), six.future, (six,))
     found = await six.future
     if found and not four.future.done():
-        return Candidates(found, four.future)
-    return Candidates(_given(found + await four.future, six, four))
+        return Candidates(found, four.future, (four,))
+    return Candidates(_given(found + await four.future, six, four), None, (six, four))
 
 
 def _given(addresses: list[Address], *families: _Family) -> list[Address]:

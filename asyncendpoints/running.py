@@ -182,6 +182,7 @@ class Run:
     async def _reload_all(self, number: signal.Signals) -> None:
         async with self._turn:
             self._notifier.reloading()
+            failed = 0
             for each in self._servers:
                 if hasattr(each, "reload"):
                     try:
@@ -189,7 +190,10 @@ class Run:
                         if isinstance(result, Awaitable):
                             await result
                     except Exception as error:  # noqa: BLE001 - the others have their turn
+                        failed += 1
                         _log_failure(number, error)
+            if not failed:
+                logger.info("%s: reloaded", number.name)
             self._notifier.ready()
 
     @contextmanager

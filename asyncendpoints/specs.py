@@ -77,6 +77,8 @@ class Spec(metaclass=_Checked):
     names: ClassVar[tuple[Name, ...]]
     #: ``"client"`` or ``"server"``.
     role: ClassVar[str]
+    #: Whether there is a stream: `connect` opens it, `listen` serves it.
+    has_stream: ClassVar[bool] = True
 
     def check(self) -> None:
         """Raise `SpecError` where fields do not go together; each alone has been checked."""
@@ -154,6 +156,7 @@ class DatagramClientSpec(ClientSpec):
     """
 
     __slots__ = ()
+    has_stream = False
 
     async def open(self, attempt: Attempt, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:  # noqa: ARG002
         raise self._no_stream(attempt)
@@ -234,6 +237,7 @@ class DatagramServerSpec(ServerSpec):
     """
 
     __slots__ = ()
+    has_stream = False
 
     def bind(self) -> list[Listener]:
         kind = with_article(self.names[0].text)

@@ -286,7 +286,13 @@ def test_timeout_of_the_call(timeout: float, moment: float) -> None:
     """The time limit of the call is kept to the moment; 0 ends the wait at once."""
     seconds, error = run(moment_of_timeout(connect(SlowClient(), Recorder, timeout=timeout)))
     assert seconds == moment
-    assert error.problem == f"timed out after {timeout:g} s (proxy)"
+    assert error.problem == f"timed out after {moment:g} s (proxy)"
+
+
+def test_timeout_that_is_none() -> None:
+    """What is no number of seconds is refused before anything is tried."""
+    with pytest.raises(TypeError, match="timeout is in seconds, or None for no limit, not '5'"):
+        run(connect(SlowClient(), Recorder, timeout="5"))  # type: ignore[arg-type]
 
 
 def test_default_timeout() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from asyncendpoints.fields import (
     Choice,
+    DomainText,
     Duration,
     Flag,
     Help,
@@ -318,6 +319,40 @@ def test_no_host(host: str, reason: str) -> None:
     with pytest.raises(ValueError) as caught:
         read(HostText(), host)
     assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize("domain", ["a", "example.org.", "bücher.example", "_x._tcp.1a"])
+def test_domain(domain: str) -> None:
+    """A host name is the name of a domain."""
+    assert read(DomainText(), domain) == domain
+
+
+NO_ADDRESS = "expected the name of a domain, not an address"
+
+
+@pytest.mark.parametrize(
+    ("domain", "reason"),
+    [
+        ("127.0.0.1", NO_ADDRESS),
+        ("127.0.0.1.", NO_ADDRESS),
+        ("127.1", NO_ADDRESS),
+        ("::1", NO_ADDRESS),
+        ("a.b:53", NO_PORT),
+        ("a..b", LABEL),
+        ("", ""),
+    ],
+)
+def test_no_domain(domain: str, reason: str) -> None:
+    """An address is none, and neither is what is no host."""
+    with pytest.raises(ValueError) as caught:
+        read(DomainText(), domain)
+    assert str(caught.value) == reason
+
+
+def test_number_is_no_domain() -> None:
+    """What is no text is refused as a value is."""
+    with pytest.raises(ValueError):
+        DomainText().check(5)  # type: ignore[arg-type]  # the error is the test
 
 
 @pytest.mark.parametrize("host", ["☃.example", "ü b", "\ud800", "ü\0", "אa.example"])

@@ -162,6 +162,17 @@ def test_authentication(challenges: list[bytes], with_password: bool, end: str) 
 
 
 @pytest.mark.parametrize(
+    ("credentials", "end"),
+    [((b"u", b"p"), " (the username and password given are not accepted)"), (None, "")],
+)
+def test_wrong_password_of_another_kind(credentials: tuple[bytes, bytes] | None, end: str) -> None:
+    """Some proxies say 401 to a wrong password, which is the status of a server that wants one."""
+    error = refusal(b"HTTP/1.1 401 Unauthorized\r\n\r\n", credentials)
+    assert error.problem == f"it answered 401 'Unauthorized'{end}"
+    assert (error.code, error.errno) == (401, errno.EACCES)
+
+
+@pytest.mark.parametrize(
     ("challenges", "schemes"),
     [
         ('Basic realm="x"', ["Basic"]),

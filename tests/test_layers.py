@@ -21,7 +21,7 @@ PURE = {
     *("description", "grammar", "specs", "fields", "errors", "masking", "addresses", "events"),
     *("proxy_protocol", "proxy_tlvs", "socks5", "http_connect", "backoff"),
     *("srv", "service_bindings"),
-    *("limits", "throttle"),
+    *("limits", "quantities", "throttle"),
 }
 
 #: The same for DNS: names, records and messages, and what answers from a table.

@@ -13,7 +13,11 @@ from asyncendpoints.addresses import Address
 from asyncendpoints.attempt import Attempt
 from asyncendpoints.dns.codes import EDE
 from asyncendpoints.dns.outcome import Answer, Failure, NoData, NXDomain
+from asyncendpoints.dns.resolver import Pending
 from asyncendpoints.errors import (
+    ConnectError,
+    ConnectRefusedError,
+    ConnectTimeoutError,
     DNSError,
     DNSTimeoutError,
     NoDataError,
@@ -25,7 +29,7 @@ from asyncendpoints.relaying import Relay
 from asyncendpoints.resolving import Candidates, default_resolver, late_of, look_up
 from asyncendpoints.specs import parse_client
 from tests.clock import run
-from tests.support import Recorder
+from tests.support import Recorder, unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -170,7 +174,6 @@ def test_cancelled() -> None:
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run(main())
@@ -372,6 +375,54 @@ async def test_says_more_than_that_there_is_no_address() -> None:
 
     with pytest.raises(ResolveError, match=r"nobody could find out \(no upstream can be reached\)"):
         await connect("tcp:nowhere.example:80", Recorder, resolver=Failing())
+
+
+class Half:
+    """A resolver that has an address of one family, and gives something else for the other."""
+
+    def __init__(self, other: Awaitable[Outcome]) -> None:
+        self._other = other
+
+    def resolve(self, query: Query, /) -> Awaitable[Outcome]:
+        return Answer.of(query, "127.0.0.1") if query.type == "A" else self._other
+
+
+async def failure_with(other: Awaitable[Outcome], timeout: float = 30) -> ConnectError:
+    """Connect to a host whose only address that is known refuses."""
+    with pytest.raises(ConnectError) as caught:
+        await connect(
+            f"tcp:half.test:{unused_port()}", Recorder, resolver=Half(other), timeout=timeout
+        )
+    return caught.value
+
+
+async def test_what_could_not_be_found_out_is_in_the_error() -> None:
+    """Where an address fails, and others may exist, it is not said that the host refuses."""
+    error = await failure_with(Failure())
+    assert type(error) is ConnectError
+    assert error.problem.endswith(": connection refused; half.test AAAA: nobody could find out")
+    assert len(error.attempts) == 1
+    assert isinstance(error.__cause__, ExceptionGroup)
+    refused, unknown = error.__cause__.exceptions
+    assert isinstance(refused, ConnectionRefusedError)
+    assert isinstance(unknown, ServFailError)
+
+
+@pytest.mark.parametrize("other", [NoData(), NXDomain()])
+async def test_a_family_that_the_host_has_not_is_no_failure(other: Outcome) -> None:
+    """That there are no addresses of the other family is nothing to speak of."""
+    error = await failure_with(other)
+    assert type(error) is ConnectRefusedError
+    assert isinstance(error.__cause__, ConnectionRefusedError)
+
+
+def test_what_was_not_answered_is_in_the_error() -> None:
+    """A timeout says of which family nobody knows."""
+    error = run(failure_with(Pending(), timeout=1))
+    assert isinstance(error, ConnectTimeoutError)
+    assert error.problem.endswith(
+        ": connection refused; half.test AAAA: there was no answer in time"
+    )
 
 
 NO_RESOLVERS: list[tuple[Callable[[Any], object], str]] = [

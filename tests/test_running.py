@@ -27,7 +27,6 @@ from asyncendpoints import (
 )
 from asyncendpoints.running import Run
 from asyncendpoints.sd_notify import Notifier
-from asyncendpoints.signals import restore
 from tests.clock import run
 from tests.serving import TASK_FACTORIES, turns, until
 from tests.support import Recorder, open_descriptors, warm_up
@@ -541,13 +540,25 @@ def test_outside_of_the_main_thread() -> None:
     assert results == [None]
 
 
-def test_a_handler_that_python_does_not_know() -> None:
-    """Where a handler was not made by Python, the default is put back: nothing else can be."""
-    before = signal.getsignal(signal.SIGUSR1)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    restore(signal.SIGUSR1, None)
-    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
-    signal.signal(signal.SIGUSR1, before)
+# Several at one time
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_several_runs_hear_of_a_signal(first: int) -> None:
+    """Servers that are run side by side hear of it all, whichever of them has ended before."""
+
+    async def main() -> list[signal.Signals | None]:
+        parts = [Part(name, Log()) for name in "abc"]
+        tasks = []
+        for each in parts:
+            tasks.append(asyncio.create_task(_serve(each.log, each)))
+            await until(lambda log=each.log: "ready" in log.lines)  # type: ignore[misc]
+        parts[first].gate.set()
+        ended = [await tasks[first]]
+        kill(signal.SIGTERM)
+        return ended + [await each for each in tasks if each is not tasks[first]]
+
+    assert run(main()) == [None, signal.SIGTERM, signal.SIGTERM]
 
 
 # With what the library gives

@@ -229,15 +229,18 @@ async def test_peers_that_left_are_forgotten(listener: FakeListener) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_connections": 0}, "max_connections is 0, expected 1 or more, or None for no limit"),
-        ({"max_per_peer": -1}, "max_per_peer is -1, expected 1 or more, or None for no limit"),
-        ({"max_handshakes": 0}, "max_handshakes is 0, expected 1 or more, or None for no limit"),
+        ({"max_connections": 0}, "max_connections is 0, expected 1 or more"),
+        ({"max_per_peer": -1}, "max_per_peer is -1, expected 1 or more"),
+        ({"max_handshakes": 0}, "max_handshakes is 0, expected 1 or more"),
+        ({"max_connections": "5"}, "max_connections is a whole number, not '5'"),
+        ({"handshake_timeout": "5"}, "handshake_timeout is in seconds, not '5'"),
+        ({"handshake_timeout": None}, "handshake_timeout is in seconds, not None"),
         ({"handshake_timeout": 0.0}, "handshake_timeout is 0.0, expected seconds above 0"),
     ],
 )
 def test_limits_are_checked(arguments: dict[str, Any], message: str) -> None:
     """A limit that lets nobody in is an error when it is made."""
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises((ValueError, TypeError)) as caught:
         Limits(**arguments)
     assert str(caught.value) == message
 

@@ -18,8 +18,10 @@ from asyncendpoints.addresses import Address
 from asyncendpoints.connecting import connect
 from asyncendpoints.errors import ConnectError, DescriptionError, SpecError
 from asyncendpoints.fields import Help, Port, Secret
-from asyncendpoints.grammar import Name, grammar
+from asyncendpoints.grammar import Inner, Name, grammar
 from asyncendpoints.kinds.tcp import TCPClient, TCPServer
+from asyncendpoints.kinds.tls import TLSClient
+from asyncendpoints.kinds.udp import UDPClient, UDPServer
 from asyncendpoints.listeners import PlainAcceptor
 from asyncendpoints.specs import ClientSpec, ServerSpec, parse_client, parse_server
 from tests.sample_kinds import HopClient, LateServer, PairServer, WrapServer, registered
@@ -734,6 +736,69 @@ def test_a_timeout_inside_is_refused() -> None:
         parse_client(text)
     assert caught.value.position == text.index("tcp")
     assert "it belongs to the outermost endpoint" in caught.value.problem
+
+
+DATAGRAMS = "but a udp client has datagrams, and what is needed is a stream"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "inner"),
+    [
+        ("tls:a:443:endpoint=[udp:b:1]", "endpoint", "udp:b:1"),
+        ("socks5:b:2:proxy=[udp:c:3]", "proxy", "udp:c:3"),
+        ("httpconnect:b:2:proxy=[udp:c:3]", "proxy", "udp:c:3"),
+        ("haproxy:udp:c:3", "endpoint", "udp:c:3"),
+        ("haproxy:version=1:udp:c:3", "endpoint", "udp:c:3"),
+        ("socks5:b:2:proxy=[haproxy:udp:c:3]", "endpoint", "udp:c:3"),
+        ("socks5:b:2:proxy=[tls:d:4:endpoint=[udp:c:3]]", "endpoint", "udp:c:3"),
+    ],
+)
+def test_a_stream_over_datagrams_is_refused(text: str, field: str, inner: str) -> None:
+    """It is a mistake in the text, at the place where the datagrams are."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_client(text)
+    assert caught.value.problem == f"{field} is {inner!r}, {DATAGRAMS}"
+    assert (caught.value.text, caught.value.position) == (text, text.index("udp"))
+
+
+def test_a_stream_over_datagrams_from_python_is_refused() -> None:
+    """It is a mistake in the values too."""
+    with pytest.raises(SpecError) as caught:
+        TLSClient("a", 443, endpoint=UDPClient("b", 1))
+    assert caught.value.field == "endpoint"
+    assert caught.value.problem == f"endpoint is UDPClient(host='b', port=1), {DATAGRAMS}"
+
+
+def test_a_name_server_has_a_stream_too() -> None:
+    """What has both can be what a stream goes over."""
+    spec = parse_client("tls:a:853:endpoint=[dns:b]")
+    assert isinstance(spec, TLSClient)
+    assert spec.endpoint == parse_client("dns:b")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class VaultServer(ServerSpec):
+    """A wrapper of streams that has a secret."""
+
+    names = (Name("vault", "vault:tcp:8080"),)
+
+    server: Annotated[ServerSpec, Inner("server", rest=True, stream=True), Help("what is wrapped")]
+    _: KW_ONLY
+    token: Annotated[Secret | None, Help("what clients have to say first")] = None
+
+
+def test_what_may_be_a_piece_of_a_secret_is_not_shown() -> None:
+    """What follows a secret with a colon in it is not repeated in the message."""
+    with registered(VaultServer), pytest.raises(DescriptionError) as caught:
+        parse_server("vault:token=a:udp:5353")
+    assert caught.value.position == len("vault:token=a:")
+    assert "5353" not in str(caught.value)
+
+
+def test_other_kinds_may_take_datagrams() -> None:
+    """A kind that does not ask for a stream is given whatever there is."""
+    assert parse_client("hop:a:endpoint=[udp:b:1]") == HopClient("a", endpoint=UDPClient("b", 1))
+    assert parse_server("wrap:udp:1") == WrapServer(UDPServer(1))
 
 
 @pytest.mark.parametrize(

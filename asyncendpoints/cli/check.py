@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from asyncendpoints.cli.exits import FAILURE, OK, USAGE
 from asyncendpoints.cli.findings import Findings, find_out
 from asyncendpoints.cli.kinds import describe
-from asyncendpoints.cli.terminal import console, indented, line
+from asyncendpoints.cli.terminal import console, indented, is_narrow, line, rows
 from asyncendpoints.errors import DescriptionError
 from asyncendpoints.grammar import grammar
 from asyncendpoints.masking import mask
@@ -66,10 +65,11 @@ def check(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Say what each DESCRIPTION means and what stands in its way; nothing is bound or connected.
+    """Say what each DESCRIPTION means and what stands in its way; nothing listens, nothing is connected.
 
-    A description that is right for a client and for a server is read as both. Names are looked up, files of
-    keys read, and at the path of a unix socket one connection asks who is there.
+    A description that is right for a client and for a server is read as both. Names and services are looked
+    up, files of keys read, the port of a server is bound and given back, and at the path of a unix socket one
+    connection asks who is there.
 
     Exit code 1 if one of them would fail in every way to read it, 2 if one is wrong.
     """
@@ -172,22 +172,13 @@ def _print(to: Console, reading: Reading, verbose: bool) -> None:
     line(to, f"{spec.display()}  as a {spec.role}", "bold")
     indented(to, Text(describe(type(spec))), 2)
     to.print()
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_column(style="dim")
-    hidden = 0
-    for name, value, is_default, help_ in _fields(spec):
-        if is_default and not verbose:
-            hidden += 1
-            continue
-        style = "dim" if is_default else "cyan"
-        table.add_row(Text(name, style), Text("-" if value is None else value, style), help_)
-    if table.row_count:
-        to.print(Padding(table, (0, 0, 0, 2)))
+    fields = _fields(spec)
+    shown = [each for each in fields if verbose or not each[2]]
+    _print_fields(to, shown)
+    hidden = len(fields) - len(shown)
     if hidden:
         line(to, f"  {hidden} more at their defaults: --verbose shows them", "dim")
-    if table.row_count or hidden:
+    if fields:
         to.print()
     for number, address in enumerate(findings.addresses, 1):
         line(to, f"  {f'address {number}':<13}{address}")
@@ -196,6 +187,23 @@ def _print(to: Console, reading: Reading, verbose: bool) -> None:
     for each in findings.found:
         indented(to, Text(each.text), 2, Text(f"{each.level:<13}", _STYLES[each.level]))
     to.print()
+
+
+def _print_fields(to: Console, fields: Sequence[tuple[str, str | None, bool, str]]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(style="dim", overflow="fold")
+    for name, value, is_default, help_ in fields:
+        style = "dim" if is_default else "cyan"
+        shown = Text("-" if value is None else value, style)
+        table.add_row(Text(name, style), shown, help_)
+        if is_narrow(to):
+            indented(to, Text(name, style), 2)
+            indented(to, shown, 4)
+            indented(to, Text(help_, "dim"), 4)
+    if fields and not is_narrow(to):
+        rows(to, table)
 
 
 def _print_certificate(to: Console, facts: CertificateFacts) -> None:

@@ -19,6 +19,7 @@ from asyncendpoints.connecting import open_connection
 from asyncendpoints.datagrams import connect_datagram
 from asyncendpoints.errors import DNSError, DNSTimeoutError, EndpointError, WireError
 from asyncendpoints.kinds.dns import DNSClient
+from asyncendpoints.kinds.udp import UDPClient
 
 if TYPE_CHECKING:
     from asyncendpoints.cli.messages import Message
@@ -49,16 +50,16 @@ class Exchange:
 
 
 async def exchange(
-    server: ClientSpec, query: Query, *, timeout: float, udp: bool = True, tcp: bool = True
+    server: ClientSpec, query: Query, *, timeout: float, udp: bool = True
 ) -> Exchange:
     """Ask a server.
 
     Args:
-        server: As `asyncendpoints.dns.upstream.parse_upstream` gives it.
+        server: As `asyncendpoints.dns.upstream.parse_upstream` gives it; or a `UDPClient`, which is not asked
+            again over TCP after a reply that had no room for everything.
         query: The question.
         timeout: Seconds that all of it may take, above 0.
         udp: Whether a ``dns:`` server is asked over UDP first.
-        tcp: Whether it is asked over TCP after a reply that had no room for everything.
 
     Raises:
         ConnectError: The server cannot be reached.
@@ -69,9 +70,10 @@ async def exchange(
     started = perf_counter()  # uvloop's clock has milliseconds
     try:
         async with asyncio.timeout(timeout):
-            if udp and isinstance(server, DNSClient):
+            is_last = isinstance(server, UDPClient)
+            if is_last or (udp and isinstance(server, DNSClient)):
                 found = await _over_udp(server, packet, timeout / _SENDINGS)
-                if not (tcp and found[0].is_truncated):
+                if is_last or not found[0].is_truncated:
                     return Exchange(*found, perf_counter() - started)
             return Exchange(*await _over_stream(server, packet), perf_counter() - started)
     except TimeoutError as error:

@@ -17,7 +17,7 @@ from asyncendpoints.cli.terminal import console, printable
 from asyncendpoints.cli.timeline import Timeline, as_document, steps_of
 from asyncendpoints.cli.waterfall import print_waterfall
 from asyncendpoints.connecting import UNSET, connect
-from asyncendpoints.errors import ConnectError
+from asyncendpoints.errors import ConnectError, nearest
 from asyncendpoints.transports import abort
 
 if TYPE_CHECKING:
@@ -44,10 +44,13 @@ def _as_resolver(ctx: click.Context, param: click.Parameter, value: str) -> Make
         from asyncendpoints.dns.machine import system
 
         return system
+    close = nearest(value, ("system", "dns"))
+    if close and ":" not in value:
+        raise click.BadParameter(f"{value}{close}", ctx, param)
     upstream = as_upstream(ctx, param, value)
     from asyncendpoints.dns.forward import Forward
 
-    return partial(Forward, upstream)
+    return partial(Forward, upstream, only=["."])
 
 
 async def observe(spec: ClientSpec, make_resolver: MakeResolver, timeout: float | None) -> Timeline:
@@ -122,9 +125,9 @@ Examples:
 @click.option(
     "--svg",
     "path",
-    type=click.Path(dir_okay=False, writable=True),
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True),
     metavar="FILE",
-    help="Draw it into a file too.",
+    help="Draw it into a file too; - is standard output, which then has nothing else.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -145,10 +148,14 @@ def explain(
 
     Exit code 1 if there was no connection, which is drawn all the same; 2 if the command is wrong.
     """
+    if as_json and path == "-":
+        raise click.UsageError(
+            "--svg - and --json write to standard output both; give one of them", ctx
+        )
     timeline = asyncio.run(observe(description, make_resolver, timeout))
     if as_json:
         click.echo(json.dumps(as_document(timeline), indent=2))
-    else:
+    elif path != "-":
         print_waterfall(console(), timeline)
     if path is not None:
         _write(path, draw(timeline))
@@ -156,6 +163,9 @@ def explain(
 
 
 def _write(path: str, text: str) -> None:
+    if path == "-":
+        click.echo(text, nl=not text.endswith("\n"))
+        return
     try:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)

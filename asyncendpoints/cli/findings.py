@@ -1,7 +1,7 @@
 """What can be found out about an endpoint without using it.
 
-The law: nothing is bound and nothing is connected, but for the harmless probe of a unix path. Files are read,
-names looked up.
+The law: nothing is connected, but for the harmless probe of a unix path, and nothing listens: a port is bound
+and given back. Files are read, names looked up.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asyncendpoints.attempt import Attempt
+from asyncendpoints.cli.terminal import count
+from asyncendpoints.cli.trial import try_port
+from asyncendpoints.connecting import within
 from asyncendpoints.contexts import client_context
-from asyncendpoints.errors import ConnectError, KeyFileError, ListenError
+from asyncendpoints.errors import AddressInUseError, ConnectError, KeyFileError, ListenError
 from asyncendpoints.grammar import grammar
-from asyncendpoints.holders import port_holder
 from asyncendpoints.kinds.adopted import (
     FDClient,
     FDServer,
@@ -31,6 +33,7 @@ from asyncendpoints.kinds.adopted import (
 )
 from asyncendpoints.kinds.dns import DNSClient
 from asyncendpoints.kinds.proxied import ProxyClient
+from asyncendpoints.kinds.srv import SRVClient
 from asyncendpoints.kinds.tcp import TCPClient
 from asyncendpoints.kinds.tls import TLSAcceptor, TLSClient, TLSServer
 from asyncendpoints.kinds.udp import UDPClient
@@ -42,14 +45,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from asyncendpoints.certificates import CertificateFacts
+    from asyncendpoints.dns.resolver import Resolver
 
-__all__ = ["Finding", "Findings", "find_out", "first_free_port"]
+__all__ = ["Finding", "Findings", "find_out"]
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 #: A certificate that is valid for less than this is worth a word.
 _SOON = timedelta(days=21)
-_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +82,33 @@ class Findings:
         return any(each.level == PROBLEM for each in self.found)
 
 
-def _holder(port: int, protocol: str) -> str | None:
-    return port_holder(port, protocol=protocol)
-
-
 async def find_out(
     spec: Spec,
     now: datetime | None = None,
-    free_port: int | None = None,
-    holder: Callable[[int, str], str | None] = _holder,
+    *,
+    try_port: Callable[[PortServer, str], None] = try_port,
+    resolver: Resolver | None = None,
 ) -> Findings:
     """Look at everything that an endpoint needs.
 
     Args:
         spec: The endpoint; what is nested in it is looked at too.
         now: The time that certificates are held against, with its zone; as a rule the present.
-        free_port: The first port that may be listened on; as a rule that of this process.
-        holder: Names the process that has a port, of ``"tcp"`` or ``"udp"``.
+        try_port: Raises `ListenError` if a server cannot have its port of ``"tcp"`` or ``"udp"``.
+        resolver: Knows where services are; as a rule that of this machine.
     """
     findings = Findings()
     now = now or datetime.now(UTC)
     if isinstance(spec, PortServer):
-        _look_at_port(findings, spec, first_free_port() if free_port is None else free_port, holder)
+        _look_at_port(findings, spec, try_port)
     if isinstance(spec, TLSServer):
         _look_at_server_keys(findings, spec, now)
     if isinstance(spec, TCPClient | UDPClient | DNSClient) or (
         isinstance(spec, TLSClient) and spec.endpoint is None
     ):
         await _look_up(findings, spec)
+    if isinstance(spec, SRVClient):
+        await _look_up_service(findings, spec, resolver)
     if isinstance(spec, TLSClient):
         _look_at_client_keys(findings, spec, now)
     if isinstance(spec, UNIXServer | UNIXClient):
@@ -116,7 +118,7 @@ async def find_out(
     if isinstance(spec, FDServer | FDClient):
         _look_at_descriptor(findings, spec)
     for inner in _nested(spec):
-        _include(findings, await find_out(inner, now, free_port, holder))
+        _include(findings, await find_out(inner, now, try_port=try_port, resolver=resolver))
     return findings
 
 
@@ -151,45 +153,45 @@ async def _look_up(findings: Findings, spec: TCPClient | TLSClient | UDPClient |
         findings.add(OK, f"{spec.host} has {len(found)} addresses, {how} in the order shown")
 
 
-def first_free_port(user: int | None = None, setting: Path = _UNPRIVILEGED) -> int:
-    """Give the first port that a user, as a rule that of this process, may listen on.
-
-    Source: ip(7), ``ip_unprivileged_port_start``.
-    """
-    if (os.geteuid() if user is None else user) == 0:
-        return 0
+async def _look_up_service(findings: Findings, spec: SRVClient, resolver: Resolver | None) -> None:
+    attempt = Attempt(spec, resolver=resolver)
+    ask = partial(spec.targets, attempt)
     try:
-        return int(setting.read_text())
-    except OSError:
-        return 1024
+        targets = await (ask() if spec.timeout is None else within(spec.timeout, attempt, ask))
+    except ConnectError as error:
+        findings.add(PROBLEM, error.problem)
+        return
+    findings.addresses += map(str, targets)
+    if not targets[0].is_listed:
+        findings.add(WARNING, f"{spec.question} has no records: it is {targets[0]} itself")
+        return
+    found = count(len(targets), "target")
+    findings.add(OK, f"{spec.question} has {found}, tried by priority and by chance")
 
 
 def _look_at_port(
-    findings: Findings,
-    spec: PortServer,
-    first_free: int,
-    holder: Callable[[int, str], str | None],
+    findings: Findings, spec: PortServer, try_port: Callable[[PortServer, str], None]
 ) -> None:
     hosts = ["0.0.0.0", "::"] if spec.interface is None else [spec.interface]  # noqa: S104 - shown only
     hosts = [f"[{each}]" if ":" in each else each for each in hosts]
     findings.addresses += [f"{each}:{spec.port}" for each in hosts]
-    if not spec.port:
-        findings.add(OK, "port 0: the system picks a free port")
-        return
-    if spec.port < first_free:
-        findings.add(
-            PROBLEM,
-            f"port {spec.port}: ports below {first_free} need root or CAP_NET_BIND_SERVICE; "
-            "systemd: can pass them on",
-        )
-    holders = (holder(spec.port, each) for each in sorted(spec.protocols))
-    held = next((each for each in holders if each is not None), None)
-    if held is None:
-        findings.add(OK, f"port {spec.port}: no process that can be seen from here has it")
-    elif spec.interface is None and not spec.reuse_port:
-        findings.add(PROBLEM, f"port {spec.port} is held by {held}")
-    else:
-        findings.add(WARNING, f"{held} has port {spec.port}, perhaps on another address")
+    for protocol in sorted(spec.protocols):
+        try:
+            try_port(spec, protocol)
+        except ListenError as error:
+            in_use = isinstance(error, AddressInUseError)
+            if in_use and protocol == "udp" and spec.reuse_port:
+                shares = "reuse_port=yes shares it with a program that does the same"
+                findings.add(WARNING, f"{_said(error)}; {shares}")
+            else:
+                findings.add(PROBLEM, _said(error))
+            return
+    free = f"port {spec.port} is free" if spec.port else "port 0: the system picks a free port"
+    findings.add(OK, free)
+
+
+def _said(error: ListenError) -> str:
+    return f"{error.problem} ({error.hint})" if error.hint else error.problem
 
 
 # TLS
@@ -215,8 +217,7 @@ def _look_at_server_keys(findings: Findings, spec: TLSServer, now: datetime) -> 
         try:
             acceptor = spec.acceptor()
         except ListenError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            findings.add(PROBLEM, f"{error.problem}{hint}")
+            findings.add(PROBLEM, _said(error))
             return
     assert isinstance(acceptor, TLSAcceptor)
     if spec.selfsigned is not None:
@@ -324,8 +325,7 @@ def _look_at_passed(findings: Findings, spec: SystemdServer) -> None:
     try:
         chosen = select(spec, passed)
     except ListenError as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        findings.add(PROBLEM, f"{error.problem}{hint}")
+        findings.add(PROBLEM, _said(error))
         return
     for each in chosen:
         _describe(findings, each.fd, wanted=True)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from asyncendpoints.cli.exits import FAILURE
-from asyncendpoints.cli.terminal import console
+from asyncendpoints.cli.terminal import console, indented, is_narrow, line, rows
 from asyncendpoints.errors import DescriptionError
 from asyncendpoints.grammar import grammar
 from asyncendpoints.registry import find, known
@@ -70,7 +69,7 @@ def kinds(kind: str | None) -> None:
     if kind is None:
         for role in _ROLES:
             _print_overview(to, role)
-        to.print("The arguments of a kind: asyncendpoints kinds KIND", style="dim")
+        indented(to, Text("The arguments of a kind: asyncendpoints kinds KIND", "dim"), 0)
         return
     name = kind.lower()
     roles = [role for role in _ROLES if name in known(role)]
@@ -85,38 +84,51 @@ def kinds(kind: str | None) -> None:
 
 
 def _print_overview(to: Console, role: str) -> None:
-    to.print(_ROLES[role], style="bold")
+    line(to, _ROLES[role], "bold")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="cyan")
-    table.add_column()
+    table.add_column(overflow="fold")
     for each in _list(role):
-        if each.cls is None:
-            table.add_row(each.name, Text(each.problem, "red"))
-        else:
-            names = ", ".join(name.text for name in each.cls.names)
-            summary = Text(_summary(each.cls))
-            summary.append(f"\n{each.cls.names[0].example}", "green")
-            table.add_row(names, summary)
-    to.print(Padding(table, (0, 0, 1, 2)))
+        table.add_row(_names(each), _about(each))
+        if is_narrow(to):
+            indented(to, Text(_names(each), "cyan"), 2)
+            indented(to, _about(each), 4)
+    if not is_narrow(to):
+        rows(to, table)
+    to.print()
+
+
+def _names(kind: Kind) -> str:
+    return kind.name if kind.cls is None else ", ".join(each.text for each in kind.cls.names)
+
+
+def _about(kind: Kind) -> Text:
+    """Give a line about a kind, and an example."""
+    if kind.cls is None:
+        return Text(kind.problem, "red")
+    return Text(_summary(kind.cls)).append(f"\n{kind.cls.names[0].example}", "green")
 
 
 def _print_kind(to: Console, role: str, kind: Kind) -> bool:
     """Print one kind; True if it is broken."""
     if kind.cls is None:
-        to.print(Text(f"{kind.name} as a {role}: {kind.problem}", "red"))
+        indented(to, Text(f"{kind.name} as a {role}: {kind.problem}", "red"), 0)
         return True
-    to.print(Text(f"{', '.join(each.text for each in kind.cls.names)} as a {role}", "bold"))
-    to.print(Padding(Text(describe(kind.cls)), (0, 0, 1, 2)))
+    indented(to, Text(f"{_names(kind)} as a {role}", "bold"), 0)
+    indented(to, Text(describe(kind.cls)), 2)
+    to.print()
     for name in kind.cls.names:
-        to.print(Padding(usage(kind.cls, name), (0, 0, 0, 2)))
+        indented(to, usage(kind.cls, name), 2)
+    to.print()
     _print_fields(to, kind.cls)
+    to.print()
     return False
 
 
 def usage(cls: type[Spec], name: Name) -> Text:
     """Write the positions of a name, and an example."""
     own = grammar(cls)
-    order = [each for each in name.order or own.positions if each not in name.refused]
+    order = [each for each in _order(cls, name) if each not in name.refused]
     required = {each.name for each in own.fields if each.required} | set(name.required)
     words = [f":{each.upper()}" if each in required else f"[:{each.upper()}]" for each in order]
     if own.rest is not None:
@@ -125,18 +137,40 @@ def usage(cls: type[Spec], name: Name) -> Text:
     return usage.append("   as in ", "dim").append(name.example, "green")
 
 
+def _order(cls: type[Spec], name: Name) -> tuple[str, ...]:
+    return name.order or grammar(cls).positions
+
+
+def _in_order(cls: type[Spec]) -> list[Field]:
+    """Give the fields of a kind, first those with a position."""
+    places = {each: place for place, each in enumerate(_order(cls, cls.names[0]))}
+    return sorted(grammar(cls).fields, key=lambda each: places.get(each.name, len(places)))
+
+
 def _print_fields(to: Console, cls: type[Spec]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("argument", style="cyan", no_wrap=True)
-    table.add_column("what it is", ratio=3)
-    table.add_column("value", ratio=2)
-    table.add_column("default", overflow="fold")
-    for each in grammar(cls).fields:
-        table.add_row(each.name, _help(each), each.expected, _default(each))
-    if table.row_count:
-        to.print(Padding(table, (1, 0, 1, 2)))
+    fields = _in_order(cls)
+    if not fields:
+        line(to, "  It takes no arguments.")
+    elif is_narrow(to):
+        for each in fields:
+            _print_field(to, each)
     else:
-        to.print("  It takes no arguments.\n")
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        table.add_column("argument", style="cyan", no_wrap=True)
+        table.add_column("what it is", ratio=3, overflow="fold")
+        table.add_column("value", ratio=2, overflow="fold")
+        table.add_column("default", overflow="fold")
+        for each in fields:
+            table.add_row(each.name, _help(each), each.expected, _default(each))
+        rows(to, table)
+
+
+def _print_field(to: Console, field: Field) -> None:
+    indented(to, Text(field.name, "cyan"), 2)
+    indented(to, _help(field), 4)
+    indented(to, Text(field.expected), 4)
+    default = _default(field)
+    indented(to, default if field.required else Text("default: ").append_text(default), 4)
 
 
 def _help(field: Field) -> Text:

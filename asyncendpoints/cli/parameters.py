@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SECONDS",
+    "SECONDS_OR_NONE",
     "as_client",
     "as_networks",
     "as_server",
@@ -32,8 +34,24 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: A number of seconds above 0.
-SECONDS = click.FloatRange(min=0, min_open=True)
+
+class _Seconds(click.FloatRange):
+    """A time that ends."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not isfinite(seconds):
+            self.fail(f"{str(value)!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+#: A number of seconds above 0, and one that may be 0.
+SECONDS = _Seconds(min=0, min_open=True)
+SECONDS_OR_NONE = _Seconds(min=0)
 
 
 def as_client(ctx: click.Context, param: click.Parameter, value: str) -> ClientSpec:
@@ -48,8 +66,16 @@ def as_client(ctx: click.Context, param: click.Parameter, value: str) -> ClientS
 
 
 def as_server(ctx: click.Context, param: click.Parameter, value: str) -> ServerSpec:
-    """Read an argument as the description of something to listen on; for ``callback``."""
+    """Read an argument as the description of something to accept connections on; for ``callback``."""
+    from asyncendpoints.kinds.dns import DNSServer  # for one command
+
     spec = _read(parse_server, ctx, param, value)
+    if isinstance(spec, DNSServer):
+        problem = (
+            f"{spec.display()}: a dns server has datagrams beside its connections; "
+            f"tcp:{spec.port} is the connections alone"
+        )
+        raise click.BadParameter(problem, ctx, param)
     if isinstance(spec, DatagramServerSpec):
         problem = (
             f"{spec.display()}: a {spec.names[0].text} server has datagrams and no connections"

@@ -5,12 +5,16 @@ The law: the module of a command is imported when that command runs, and not bef
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import click
 
-from asyncendpoints.cli.exits import INTERRUPTED
+from asyncendpoints.cli.exits import FAILURE, INTERRUPTED
 from asyncendpoints.errors import EndpointError
 
 __all__ = ["COMMANDS", "Program", "program"]
@@ -40,8 +44,24 @@ Examples:
 """
 
 
+#: What nothing but writing fails with: on a full device, beyond a quota or a limit. A closed pipe is left to
+#: click, which is quiet then.
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 class Program(click.Group):
     """The group of the commands; their errors end in one line and an exit code of 1, 2 or 130."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.filename is not None or error.errno not in _UNWRITABLE:
+                raise
+            _let_go_of_output()
+            with suppress(OSError):
+                click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
+            sys.exit(FAILURE)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
         return sorted(COMMANDS)
@@ -66,6 +86,15 @@ class Program(click.Group):
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _let_go_of_output() -> None:
+    """Keep Python from writing at its end what it could not write before."""
+    with suppress(OSError):  # some output of a test is no file
+        output = sys.stdout.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output)
+        os.close(nowhere)
 
 
 @click.group(

@@ -6,7 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 from rich.text import Text
@@ -23,6 +23,7 @@ from asyncendpoints.dns.pyzone import load_python
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import Type, format_type, parse_type
 from asyncendpoints.dns.resolver import ask, close
+from asyncendpoints.dns.upstream import parse_upstream
 from asyncendpoints.errors import (
     DNSError,
     DNSTimeoutError,
@@ -31,6 +32,7 @@ from asyncendpoints.errors import (
     RecordError,
 )
 from asyncendpoints.kinds.dns import DNSClient
+from asyncendpoints.kinds.udp import UDPClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,16 +96,13 @@ class Source(Protocol):
 class _Server:
     """A name server."""
 
-    def __init__(self, spec: ClientSpec, timeout: float, *, udp: bool, tcp: bool) -> None:
+    def __init__(self, spec: ClientSpec, timeout: float, *, udp: bool) -> None:
         self._spec = spec
         self._timeout = timeout
         self._udp = udp
-        self._tcp = tcp
 
     async def ask(self, query: Query) -> Found:
-        found = await exchange(
-            self._spec, query, timeout=self._timeout, udp=self._udp, tcp=self._tcp
-        )
+        found = await exchange(self._spec, query, timeout=self._timeout, udp=self._udp)
         source = found.peer or self._spec.display()
         return Found(query, found.message, source, found.transport, found.seconds, found.bytes)
 
@@ -136,19 +135,14 @@ class _Local:
         await close(self._resolver)
 
 
-class _Asked(NamedTuple):
-    """What ``--server`` says."""
-
-    spec: ClientSpec
-    #: Whether a truncated answer is asked for again over TCP.
-    has_tcp: bool
-
-
-def _as_server(ctx: click.Context, param: click.Parameter, value: str | None) -> _Asked | None:
+def _as_server(ctx: click.Context, param: click.Parameter, value: str | None) -> ClientSpec | None:
     if value is None:
         return None
     spec = as_upstream(ctx, param, value)
-    return _Asked(spec, has_tcp=not value.lower().startswith("udp:"))
+    if isinstance(spec, DNSClient) and value.lower().startswith("udp:"):
+        # As a name server it would be asked over TCP too.
+        return UDPClient(spec.host, spec.port, bind_address=spec.bind_address, family=spec.family)
+    return spec
 
 
 _EXAMPLES = """\b
@@ -197,7 +191,7 @@ def query(
     ctx: click.Context,
     name: str,
     types: tuple[str, ...],
-    server: _Asked | None,
+    server: ClientSpec | None,
     resolver: str | None,
     reverse: bool,
     dnssec: bool,
@@ -219,7 +213,7 @@ def query(
     """
     if server is not None and resolver is not None:
         raise click.UsageError("--server and --resolver are two to ask; give one of them", ctx)
-    if tcp and (server is None or not isinstance(server.spec, DNSClient)):
+    if tcp and not isinstance(server, DNSClient | UDPClient):
         raise click.UsageError("--tcp is for --server with an address, dns: or udp:", ctx)
     questions = [
         Query.make(*each, rd=not no_recursion, ad=True, do=dnssec)
@@ -227,7 +221,8 @@ def query(
     ]
     make: Callable[[], Source]
     if server is not None:
-        make = partial(_Server, server.spec, timeout, udp=not tcp, tcp=tcp or server.has_tcp)
+        asked = parse_upstream(server) if tcp else server
+        make = partial(_Server, asked, timeout, udp=not tcp)
     elif resolver is not None:
         made = load_python(resolver)
         make = partial(_Local, made, resolver, timeout)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asyncendpoints.cli.exits import FAILURE, INTERRUPTED, OK
-from asyncendpoints.cli.parameters import SECONDS, as_client, as_server
+from asyncendpoints.cli.parameters import SECONDS, SECONDS_OR_NONE, as_client, as_server
 from asyncendpoints.cli.terminal import console, count, data, duration, line
 from asyncendpoints.errors import EndpointError, HandshakeError
 from asyncendpoints.kinds.stdio import StdioServer
@@ -223,7 +223,7 @@ Examples:
 )
 @click.option(
     "--drain",
-    type=click.FloatRange(min=0),
+    type=SECONDS_OR_NONE,
     default=30.0,
     show_default=True,
     metavar="SECONDS",

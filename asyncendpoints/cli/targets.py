@@ -116,7 +116,15 @@ def srv(
 
     Exit code 1 if no target answers, or if there is none.
     """
-    looks = asyncio.run(_look(spec, server, timeout))
+    try:
+        looks = asyncio.run(_look(spec, server, timeout))
+    except ConnectError as error:
+        if not as_json:
+            raise
+        click.echo(
+            json.dumps({"name": spec.question, "targets": [], "error": str(error)}, indent=2)
+        )
+        ctx.exit(FAILURE)
     if as_json:
         click.echo(
             json.dumps({"name": spec.question, "targets": [*map(_as_json, looks)]}, indent=2)
@@ -132,7 +140,9 @@ async def _look(spec: SRVClient, server: ClientSpec | None, timeout: float) -> l
     Raises:
         ConnectError: There are none.
     """
-    resolver: Resolver = system() if server is None else Cache(Forward(server, timeout=timeout))
+    resolver: Resolver = system()
+    if server is not None:
+        resolver = Cache(Forward(server, timeout=timeout, only=["."]))
     try:
         attempt = Attempt(spec, resolver=resolver)
         targets = await within(timeout, attempt, partial(spec.targets, attempt))

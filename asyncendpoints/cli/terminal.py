@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["console", "count", "cut", "data", "duration", "indented", "line", "printable"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = [
+    "console",
+    "count",
+    "cut",
+    "data",
+    "duration",
+    "indented",
+    "is_narrow",
+    "line",
+    "printable",
+    "rows",
+]
+
+#: The columns from which on there is room for tables.
+_ROOM = 60
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -36,6 +55,28 @@ def indented(to: Console, text: Text, by: int, label: Text | None = None) -> Non
         each.rstrip()
         to.print(start.append_text(each), soft_wrap=True)
         start = Text(" " * (by + len(label or "")))
+
+
+def is_narrow(to: Console) -> bool:
+    """Tell whether a table would be cut."""
+    return to.width < _ROOM
+
+
+def rows(to: Console, table: Table, by: int = 2) -> None:
+    """Print a table without spaces at the ends of lines.
+
+    Args:
+        to: Where to.
+        table: It has as many columns as there is room for.
+        by: Columns in front of each line.
+    """
+    options = to.options.update(width=to.width - by)
+    for each in to.render_lines(table, options, pad=False):
+        text = Text(" " * by)
+        for segment in each:
+            text.append(segment.text, segment.style)
+        text.rstrip()
+        to.print(text, soft_wrap=True)
 
 
 def printable(text: str) -> str:

@@ -265,10 +265,10 @@ class Cache(Composite):
             if entry is not None and is_fresh(entry, now):
                 return self._hit(query, place, each, entry, now)
         flight = self._flights.get(place)
-        if flight is not None and now < flight.closes:
+        expired = self._usable(place, now)
+        if flight is not None and flight.is_open(now, has_more=expired is not None):
             self._check_loop()
             return self._join(flight, query)
-        expired = self._usable(place, now)
         if expired is not None and is_held(expired[1], now):
             return self._show(*expired, now)
         self._misses += 1

@@ -88,6 +88,15 @@ class Fetch(Pending):
         if not inner.is_timed and self.deadline != inf:
             self._spoke = wheel().add(self, self.deadline)
 
+    def is_open(self, now: float, *, has_more: bool) -> bool:
+        """Tell whether others can join: not when they would be shown what is not to be shown any more.
+
+        Args:
+            now: Loop time.
+            has_more: Whether there is something to be shown to those who have waited long enough.
+        """
+        return now < self.closes and (self.outcome is None or has_more)
+
     def join(self, query: Query) -> Outcome:
         """Give what a query has to wait for, or what was shown already."""
         if self.outcome is not None:

@@ -46,7 +46,6 @@ class Flight(Pending):
         "doubted",
         "ends",
         "flags",
-        "is_repeated",
         "key",
         "open",
         "plain",
@@ -67,7 +66,6 @@ class Flight(Pending):
         self.open = 0
         self.plain: Upstream | None = None
         self.doubted: Upstream | None = None
-        self.is_repeated = False
         #: Who is still to be asked, the next one first.
         self._rest: tuple[Upstream, ...] = ()
         #: Whose time is running, or None when all have had theirs.

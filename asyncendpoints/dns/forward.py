@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 from asyncendpoints.addresses import unmapped
 from asyncendpoints.dns.codes import EDE, EDECode
 from asyncendpoints.dns.flight import Flight, Hasty
-from asyncendpoints.dns.names import encode_name, is_subdomain
+from asyncendpoints.dns.names import ROOT, encode_name, is_subdomain
 from asyncendpoints.dns.outcome import PASS, Failure
 from asyncendpoints.dns.query import CD, DO, Query
 from asyncendpoints.dns.records import Type
@@ -23,7 +23,7 @@ from asyncendpoints.dns.resolver import LOOP
 from asyncendpoints.dns.special import special
 from asyncendpoints.dns.timers import Wheel, wheel
 from asyncendpoints.dns.upstream import Dice, OwnAddresses, Upstream, UpstreamStats, parse_upstream
-from asyncendpoints.masking import shorten
+from asyncendpoints.quantities import check_number, check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +39,8 @@ Policy = Literal["sequential", "round-robin", "random", "fastest"]
 
 #: The flags of a query that make its answer another one.
 _KEPT: Final = CD | DO
+#: How many questions may be in the air, at most: what the sockets to one upstream have room for.
+_MOST_OUTSTANDING: Final = 65_536
 #: How many times one upstream may be asked a question, at most.
 _MOST_ATTEMPTS: Final = 100
 #: Who has less time than this, in seconds, gets a timer of its own, so that the flight has time for others.
@@ -72,10 +74,11 @@ class Forward:
         attempts: How many times each may be asked, 1 to 100.
         patience: The longest time, in seconds, for which one is waited for before the next is asked as well;
             it is shorter for one that usually answers soon.
-        only: Domains whose names are forwarded; for others it passes. As a rule all.
+        only: Domains whose names are forwarded; for others it passes. As a rule all; ``["."]`` is all too,
+            and names those for special use.
         trust_ad: Whether the AD bit of the upstreams is passed on: only where nobody can change it on its
             way.
-        max_outstanding: How many questions may be in the air, 1 or more; what is more is a failure.
+        max_outstanding: How many questions may be in the air, 1 to 65,536; what is more is a failure.
 
     Raises:
         DescriptionError: A text is no description of a client.
@@ -102,10 +105,10 @@ class Forward:
             raise ValueError("a forwarder needs an upstream, as in Forward('9.9.9.9')")
         if policy not in get_args(Policy):
             raise ValueError(f"policy is {policy!r}, expected one of {', '.join(get_args(Policy))}")
-        _check_seconds("timeout", timeout)
-        _check_seconds("patience", patience)
-        _check_number("attempts", attempts, _MOST_ATTEMPTS)
-        _check_number("max_outstanding", max_outstanding)
+        check_seconds("timeout", timeout)
+        check_seconds("patience", patience)
+        check_number("attempts", attempts, 1, _MOST_ATTEMPTS)
+        check_number("max_outstanding", max_outstanding, 1, _MOST_OUTSTANDING)
         if isinstance(only, str):
             raise TypeError(f"only is a list of domains, not the text {only!r}")
         specs = tuple(map(parse_upstream, upstreams))
@@ -113,7 +116,11 @@ class Forward:
         self._timeout = timeout
         self._only = tuple([encode_name(each).lower() for each in only])
         self._named = tuple(
-            [each for each in self._only if special(Query(each, Type.A)) is not None]
+            [
+                each
+                for each in self._only
+                if each == ROOT or special(Query(each, Type.A)) is not None
+            ]
         )
         self._most = max_outstanding
         self._file: ConfFile | None = None
@@ -316,24 +323,6 @@ class Forward:
 
     def __repr__(self) -> str:
         return f"Forward({', '.join(repr(each.display()) for each in self._plan.specs)})"
-
-
-def _check_seconds(name: str, value: object) -> None:
-    """See that an argument is a time that ends."""
-    if not isinstance(value, int | float):
-        raise TypeError(f"{name} is in seconds, not {shorten(value)}")
-    if not 0 < value < inf:
-        raise ValueError(f"{name} is {value}, expected seconds above 0")
-
-
-def _check_number(name: str, value: object, most: float = inf) -> None:
-    """See that an argument is a number of things."""
-    if not isinstance(value, int):
-        raise TypeError(f"{name} is a whole number, not {shorten(value)}")
-    if not 1 <= value <= most:
-        raise ValueError(
-            f"{name} is {value}, expected 1 {'or more' if most == inf else f'to {most}'}"
-        )
 
 
 def _is_under(key: bytes, suffixes: tuple[bytes, ...]) -> bool:

@@ -203,6 +203,12 @@ class Hosts:
             self._look()
         return self._version
 
+    def reload(self) -> None:
+        """Read the file again, now; one that cannot be read is logged and changes nothing."""
+        if self._next_look != inf:
+            self._mark = ()
+            self._look()
+
     def resolve(self, query: Query, /) -> Outcome:
         """Give what the file says of a name."""
         if self._clock() >= self._next_look:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asyncendpoints.limits import Limits
+from asyncendpoints.quantities import check_number, check_seconds
 
 __all__ = ["DNSLimits"]
 
@@ -40,22 +41,16 @@ class DNSLimits(Limits):
     #: Queries of one client, by its address, that may wait for their replies, 1 or more; more get SERVFAIL.
     max_pending_per_client: int = 1000
     #: Seconds that a query may wait for its reply, above 0; then it gets SERVFAIL.
-    query_timeout: float = 5.0
+    query_timeout: float = 4.5
     #: The largest UDP message, sent and received, in bytes, 512 to 4096.
     payload: int = 1232
 
     def __post_init__(self) -> None:
         Limits.__post_init__(self)  # not super(), which knows the class without its slots
         for name in ("first_timeout", "idle_timeout", "write_timeout", "query_timeout"):
-            value = getattr(self, name)
-            if not value > 0:
-                raise ValueError(f"{name} is {value}, expected seconds above 0")
+            check_seconds(name, getattr(self, name))
         names = ("max_pipelined", "max_write_bytes", "max_pending", "max_pending_per_client")
         for name in names:
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"{name} is {value}, expected 1 or more")
+            check_number(name, getattr(self, name))
         for name, most in (("max_query_bytes", 65535), ("payload", 4096)):
-            value = getattr(self, name)
-            if not 512 <= value <= most:
-                raise ValueError(f"{name} is {value}, expected 512 to {most}")
+            check_number(name, getattr(self, name), 512, most)

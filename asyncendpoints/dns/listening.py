@@ -109,8 +109,8 @@ class NameServer(Server):
     async def reload(self) -> None:  # type: ignore[override]  # a zone takes its time
         """Read certificates, keys and the files of the resolver again, and open the query log again.
 
-        The resolver's are those of zones, and of everything in its chain that has a ``reload``. Hosts files
-        and ``resolv.conf`` need none: they are read again when they change.
+        The resolver's are those of zones, hosts files, and of everything in its chain that has a ``reload``.
+        Hosts files and ``resolv.conf`` are also read again by themselves when they change.
 
         Raises:
             EndpointError: Something is wrong in a file: what was there stays, and the rest is reloaded. Where
@@ -273,6 +273,9 @@ def listen(
     """
     check_resolver(resolver)
     check_guards(guards)
+    if isinstance(recursion, bool | None):
+        meant = "['0.0.0.0/0', '::/0'] is everybody, [] nobody"
+        raise TypeError(f"recursion is a list of networks, not {recursion!r}; {meant}")
     if not isinstance(limits, DNSLimits):
         raise TypeError(f"limits is a DNSLimits, not {limits!r}")
     if log is not None and (isinstance(log, type) or not callable(getattr(log, "add", None))):

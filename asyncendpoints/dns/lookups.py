@@ -34,6 +34,7 @@ from asyncendpoints.errors import (
     RecordError,
     ServiceNotOfferedError,
 )
+from asyncendpoints.quantities import time_limit
 from asyncendpoints.resolving import check_resolver, default_resolver
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class _Lookup:
             resolver = system()
         self.resolver: Final = resolver
         now = asyncio.get_running_loop().time()
-        self.deadline: Final = inf if timeout is None else now + timeout
+        self.deadline: Final = inf if timeout is None else now + time_limit(timeout)
 
     def begin(self, name: str, rtype: int) -> tuple[Query, Outcome]:
         """Ask one question."""
@@ -124,7 +125,7 @@ class _Lookup:
                 errors.append(error)
         try:
             if not found:
-                raise first_error(errors)
+                raise _of_all(errors)
         finally:
             del errors  # which hold this frame
         return found
@@ -207,7 +208,11 @@ async def lookup_addresses(
     Raises:
         DNSError: There is no address: of the errors of `lookup` the one that says most.
         DomainNameError: The name is none.
+        ValueError: ``versions`` has others than 4 and 6, or none.
+        TypeError: ``versions`` is no list.
     """
+    if isinstance(versions, int):
+        raise TypeError(f"versions is a list such as [4], not {versions!r}")
     if not versions or not set(versions) <= set(_ADDRESS_TYPES):
         raise ValueError(f"versions is {versions!r}, expected 4, 6 or both")
     address = _literal(host)
@@ -292,6 +297,14 @@ async def _searched(
         raise first_error(errors)
     finally:
         del errors  # which hold this frame
+
+
+def _of_all(errors: list[DNSError]) -> DNSError:
+    """Give the error that says most of questions for several types, of all of them if it is the same."""
+    error = first_error(errors)
+    if len({type(each) for each in errors}) == 1:
+        error.type = " and ".join(each.type for each in errors)
+    return error
 
 
 def _search_list(search: bool | Iterable[str]) -> tuple[tuple[str, ...], int]:

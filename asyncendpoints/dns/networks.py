@@ -5,6 +5,7 @@ Pure: text in, yes or no out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import (
     IPv4Address,
@@ -20,7 +21,7 @@ from asyncendpoints.addresses import unmapped
 from asyncendpoints.masking import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 __all__ = ["PRIVATE", "Networks", "parse_host", "parse_network"]
 
@@ -36,11 +37,14 @@ class Networks:
 
     Raises:
         ValueError: One of them is no network; the text says which.
+        TypeError: They are no list of texts.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
         if isinstance(networks, str):
             raise TypeError(f"networks are a list of texts, not the text {networks!r}")
+        if not isinstance(networks, Iterable):
+            raise TypeError(f"networks are a list such as ['10.0.0.0/8'], not {shorten(networks)}")
         self._networks = tuple(map(parse_network, networks))
         self.contain = lru_cache(_MOST_REMEMBERED)(self._look_up)
 

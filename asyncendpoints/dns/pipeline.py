@@ -9,6 +9,7 @@ Source: RFC 7766, sections 6.2 and 7; RFC 7858, section 3.4.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
@@ -25,8 +26,10 @@ __all__ = ["Line", "Pipeline"]
 
 #: The flag of a message that is cut, in its third byte.
 _TC: Final = 2
-#: How many questions may wait on a connection, or for it.
+#: How many questions may wait on a connection; more wait for these.
 _MOST_WAITING: Final = 4096
+#: How many a connection gets at first, at least: one that is answered late must not hold up all others.
+_LEAST_WINDOW: Final = 8
 #: How many bytes of questions the server may leave unread.
 _MOST_UNREAD: Final = 262_144
 #: Seconds after which a connection that nobody needs is closed.
@@ -59,23 +62,33 @@ class Pipeline:
         self._spec = spec
         self._line: Line | None = None
         self._opening: asyncio.Task[None] | None = None
-        #: Who waits for the connection.
-        self._early: list[Asker] = []
+        #: Who waits for the connection, or for room on it.
+        self._early: deque[Asker] = deque()
+        #: How many questions a connection gets at first, and twice as many as it answers then: a server may
+        #: close it after some.
+        self.window = _MOST_WAITING
         self._retry_at = 0.0
         self._backoff = 0.0
         self._is_closed = False
 
     def ask(self, asker: Asker, now: float) -> bool:
-        """Send a question, at once or when there is a connection; False if that is not possible."""
-        if self._line is not None:
-            return self._line.ask(asker, now)
-        if now < self._retry_at or self._is_closed or len(self._early) >= _MOST_WAITING:
+        """Send a question, at once or when there is room on a connection; False if that is not possible."""
+        line = self._line
+        if line is not None and line.has_room():
+            line.ask(asker, now)
+            return True
+        if line is None and (now < self._retry_at or self._is_closed):
             return False
         self._early.append(asker)
+        if line is None:
+            self._begin()
+        return True
+
+    def _begin(self) -> None:
+        """Open a connection, unless that is under way."""
         if self._opening is None:
             # Names of upstreams are for the system to look up: this resolver cannot wait for itself.
             self._opening = self.loop.create_task(self._open(), context=Context())
-        return True
 
     async def _open(self) -> None:
         failure: Exception = ConnectionResetError("the connection ended at once")
@@ -86,14 +99,25 @@ class Pipeline:
         finally:
             self._opening = None
         now = self.loop.time()
-        early, self._early = self._early, []
         if line is None or line.is_over:
             self._give_up(now, failure)
+            self._lose_early(now)
         else:
             self._line = line
+            self.go_on(line, now)
+
+    def go_on(self, line: Line, now: float) -> None:
+        """Send what waits for room on a connection, as far as there is."""
+        while self._early and line.has_room():
+            asker = self._early.popleft()
+            if asker.outcome is None:
+                line.ask(asker, now)
+
+    def _lose_early(self, now: float) -> None:
+        """Give up what waits for a connection."""
+        early, self._early = self._early, deque()
         for asker in early:
-            if asker.outcome is None and not (self._line and self._line.ask(asker, now)):
-                asker.lose(self.upstream, now)
+            asker.lose(self.upstream, now)
 
     def _give_up(self, now: float, error: Exception) -> None:
         """Note that there is no connection to be had for a while; the first failure can be an accident."""
@@ -102,17 +126,27 @@ class Pipeline:
         self._backoff = min(max(self._backoff * 2, _FIRST_BACKOFF), _LONGEST_BACKOFF)
 
     def end(self, line: Line, lost: list[Asker]) -> None:
-        """Hear that a connection has ended; what was lost with one that worked is asked once more."""
+        """Hear that a connection has ended; what was lost with one that worked is asked again.
+
+        So a server may close each connection after some replies: the next one gets as many questions.
+
+        Source: RFC 7766, section 6.2.4.
+        """
         now = self.loop.time()
         self._line = None
-        if line.has_worked:
+        if line.replies:
             self._backoff = 0.0
+            if lost or line.replies > self.window:
+                self.window = min(max(line.replies, _LEAST_WINDOW), _MOST_WAITING)
         elif lost and not self._is_closed:
             self._give_up(now, ConnectionResetError("the connection ended without a reply"))
         for asker in lost:
-            is_repeated, asker.is_repeated = asker.is_repeated, True
-            if is_repeated or not line.has_worked or not self.ask(asker, now):
+            if not line.replies or not self.ask(asker, now):
                 asker.lose(self.upstream, now)
+        if self._early and (self._is_closed or now < self._retry_at):
+            self._lose_early(now)
+        elif self._early:
+            self._begin()
 
     def time_out(self) -> None:
         """Hear that a question to the upstream, here or elsewhere, was not answered in time."""
@@ -126,10 +160,7 @@ class Pipeline:
             self._opening.cancel()
         if self._line is not None:
             self._line.abort()
-        early, self._early = self._early, []
-        now = self.loop.time()
-        for asker in early:
-            asker.lose(self.upstream, now)
+        self._lose_early(self.loop.time())
 
     async def wait_closed(self) -> None:
         """Wait until a connection that was told to close is closed."""
@@ -158,8 +189,9 @@ class Line(asyncio.Protocol):
         self._silent = 0
         self._idle: asyncio.TimerHandle | None = None
         self._used = 0.0
-        #: Whether a right reply has come.
-        self.has_worked = False
+        self._sent = 0
+        #: How many right replies have come.
+        self.replies = 0
         #: Whether it has ended, and what is set then.
         self.is_over = False
         self.lost = asyncio.Event()
@@ -170,12 +202,17 @@ class Line(asyncio.Protocol):
         self._pipeline.upstream.own.add(self._local, is_stream=True)
         self._arm()
 
-    def ask(self, asker: Asker, now: float) -> bool:
-        """Send a question; False if that is not possible."""
-        waiting = self.waiting
-        unread = self._transport.get_write_buffer_size()
-        if self.is_over or len(waiting) >= _MOST_WAITING or unread > _MOST_UNREAD:
+    def has_room(self) -> bool:
+        """Tell whether a question can be sent now."""
+        if self.is_over or len(self.waiting) >= _MOST_WAITING:
             return False
+        if self._sent >= max(self._pipeline.window, 2 * self.replies):
+            return False
+        return self._transport.get_write_buffer_size() <= _MOST_UNREAD
+
+    def ask(self, asker: Asker, now: float) -> None:
+        """Send a question, for which there is room."""
+        waiting = self.waiting
         upstream = self._pipeline.upstream
         ident = upstream.dice.take(2)
         while ident in waiting:
@@ -188,13 +225,13 @@ class Line(asyncio.Protocol):
         waiting[ident] = asker, question, now, has_edns
         asker.tries = self, ident, asker.tries
         upstream.sent += 1
+        self._sent += 1
         self._used = now
-        return True
 
     def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
+        buffer, pipeline = self._buffer, self._pipeline
         buffer += data
-        now = self._pipeline.loop.time()
+        now = pipeline.loop.time()
         start = 0
         while len(buffer) >= start + 2:
             end = start + 2 + (buffer[start] << 8 | buffer[start + 1])
@@ -203,6 +240,7 @@ class Line(asyncio.Protocol):
             self._take(bytes(buffer[start + 2 : end]), now)
             start = end
         del buffer[:start]
+        pipeline.go_on(self, now)
 
     def _take(self, packet: bytes, now: float) -> None:
         """Take one message. After one that is no good there comes no right one: nobody forges here."""
@@ -217,7 +255,7 @@ class Line(asyncio.Protocol):
         elif not is_reply_to(packet, found[1]):
             upstream.unwanted += 1
             return
-        self.has_worked = True
+        self.replies += 1
         # What is cut here too cannot be had from this upstream.
         if packet[2] & _TC or not upstream.take(self, packet, found, now):
             upstream.unwanted += 1

@@ -33,7 +33,7 @@ _MOST_SOCKETS: Final = 64
 _USES: Final = 128
 _SECONDS: Final = 10.0
 _FEW: Final = 32
-_MOST: Final = 1024
+_MOST: Final = 8192
 #: How many datagrams are read before the loop has its turn.
 _READS: Final = 64
 #: Seconds for which the address of a host name stands.

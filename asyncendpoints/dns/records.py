@@ -48,6 +48,9 @@ _IN = dns.rdataclass.IN
 #: The longest time to live, in seconds; more counts as 0. Source: RFC 2181, section 8.
 LONGEST_TTL = 2**31 - 1
 
+#: What dnspython says where it says nothing.
+MALFORMED = "Text input is malformed"
+
 #: What is taken as the data of one record.
 RData = str | IPv4Address | IPv6Address | dns.rdata.Rdata
 
@@ -71,8 +74,10 @@ class Type:
     DNAME = 39
     OPT = 41
     DS = 43
+    SSHFP = 44
     RRSIG = 46
     NSEC = 47
+    TLSA = 52
     SVCB = 64
     HTTPS = 65
     TKEY = 249
@@ -82,6 +87,7 @@ class Type:
     MAILB = 253
     MAILA = 254
     ANY = 255
+    CAA = 257
 
 
 class Records(NamedTuple):
@@ -200,9 +206,15 @@ def _parsed(rtype: int, value: str) -> bytes:
             idna_codec=dns.name.IDNA_2008_UTS_46,  # as encode_name does
         )
     except (dns.exception.DNSException, ValueError, OverflowError) as error:
-        problem = f"is no data of such a record: {str(error).rstrip('.')}"
-        raise _wrong(rtype, value, problem) from None
+        raise wrong_text(rtype, value, error) from None
     return wire_of(rdata)
+
+
+def wrong_text(rtype: int, value: str, error: Exception) -> RecordError:
+    """Make the error of text that dnspython could not read as the data of a record."""
+    said = str(error).rstrip(".")
+    reason = "" if said == MALFORMED else f" ({said})"
+    return _wrong(rtype, value, f"is no data of such a record{reason}")
 
 
 def _wrong(rtype: int, value: object, problem: str) -> RecordError:
@@ -309,6 +321,13 @@ _EXAMPLES = {
     Type.MX: "a preference and a host, such as '10 mail.example.org'",
     Type.SRV: "priority, weight, port and host, such as '0 5 5060 sip.example.org'",
     Type.TXT: "text, or strings in quotes",
+    Type.DNAME: "a domain name",
+    Type.DS: "key tag, algorithm, digest type and digest, such as '12345 13 2 9F1C…'",
+    Type.SVCB: "priority, target and parameters, such as '1 . alpn=dot'",
+    Type.HTTPS: "priority, target and parameters, such as '1 . alpn=h2'",
+    Type.SSHFP: "algorithm, type and fingerprint, such as '4 2 9F1C…'",
+    Type.TLSA: "usage, selector, type and digest, such as '3 1 1 9F1C…'",
+    Type.CAA: "flags, tag and value, such as '0 issue ca.example.org'",
 }
 
 

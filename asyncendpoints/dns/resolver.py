@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from inspect import isawaitable, isroutine
+from contextlib import suppress
+from contextvars import ContextVar
+from inspect import isawaitable, isroutine, signature
 from math import inf
 from time import monotonic
 from traceback import walk_tb
@@ -49,6 +51,11 @@ logger = logging.getLogger("asyncendpoints.dns")
 
 #: The most links of a chain of CNAMEs that are followed. Source: as many as Unbound and BIND follow, nearly.
 MOST_LINKS: Final = 12
+
+#: How many coroutines of resolvers can wait for one another: one that asks itself has no end.
+MOST_NESTED: Final = 32
+#: How many do, where this runs.
+_nested: ContextVar[int] = ContextVar("asyncendpoints.dns.nested", default=0)
 
 #: How often errors are logged, by resolver, exception and the code that raised it.
 _throttle = Throttle()
@@ -168,6 +175,7 @@ class _Running(Pending):
         self._task = _start(self._wait(awaitable, resolver, query))
 
     async def _wait(self, awaitable: Awaitable[Outcome], resolver: object, query: Query) -> None:
+        _nested.set(_nested.get() + 1)
         outcome: Outcome
         try:
             outcome = await awaitable
@@ -193,8 +201,7 @@ class _Running(Pending):
 
     def _close(self, _: object) -> None:
         """Close a coroutine that was never begun, because its task was not."""
-        if asyncio.iscoroutine(self._awaitable):
-            self._awaitable.close()
+        _close_unbegun(self._awaitable)
 
 
 if sys.version_info >= (3, 12):
@@ -226,8 +233,17 @@ def begin(resolver: Resolver, query: Query) -> Outcome:
         return failed(resolver, query, error)
     if isinstance(result, Outcome):
         return result
+    if _nested.get() >= MOST_NESTED:
+        _close_unbegun(result)
+        return failed(resolver, query, RecursionError("it asks itself, or others that ask it"))
     running = _Running(result, resolver, query)
     return running.outcome or running
+
+
+def _close_unbegun(awaitable: object) -> None:
+    """Close a coroutine, or what holds one, which would warn else that nobody has awaited it."""
+    if hasattr(awaitable, "close"):
+        awaitable.close()
 
 
 def _no_outcome(given: object) -> TypeError:
@@ -406,7 +422,7 @@ def check_resolver(value: object) -> None:
     if isinstance(value, type):
         problem = f"{value.__name__} is a class; did you mean {value.__name__}()?"
     elif isroutine(value):
-        problem = f"{value.__name__} is a function; did you mean {value.__name__}()?"
+        problem = f"{value.__name__} is a function; {_meant_by(value)}"
     elif isawaitable(value):
         problem += " (await it)"
     elif isinstance(value, list | tuple):
@@ -414,6 +430,15 @@ def check_resolver(value: object) -> None:
     elif isinstance(value, str):
         problem += f" (write Forward({value!r}))"
     raise TypeError(problem)
+
+
+def _meant_by(function: Callable[..., object]) -> str:
+    """Say what may have been meant by a function where a resolver is expected."""
+    with suppress(ValueError):  # some have no signature
+        if not signature(function).parameters:
+            return f"did you mean {function.__name__}()?"
+    meant = "a resolver is an object with resolve(query), as Router() is"
+    return f"{meant}, whose on(…) takes functions"
 
 
 def version_of(resolver: object) -> object | None:

@@ -148,7 +148,7 @@ class Responder:
         guards: Sequence[Guard | AddressGuard] = (),
         recursion: Networks = PRIVATE,
         payload: int = 1232,
-        query_timeout: float = 5.0,
+        query_timeout: float = 4.5,
         most_waiting: int = 10_000,
         most_of_client: int = 1000,
         log: QueryLog | None = None,

@@ -135,7 +135,9 @@ def _last(query: Query, answer: Answer) -> Records:
         if alias is None:
             break
         key = alias.rdatas[0].lower()
-    raise _broken(query, "the answer ends before the records")
+    if key == query.key:
+        raise _broken(query, "the answer ends before the records")
+    raise _broken(query, f"it is an alias of {format_name(key)}, whose records nobody here has")
 
 
 def _broken(query: Query, problem: str) -> ServFailError:

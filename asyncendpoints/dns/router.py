@@ -8,12 +8,12 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from inspect import isawaitable, signature
 from ipaddress import IPv4Address, IPv6Address
 from math import inf
 from types import CoroutineType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from dns.rrset import RRset
 
@@ -41,6 +41,7 @@ __all__ = ["Router"]
 Result = Outcome | RData | Sequence[RData] | RRset
 
 _ANY: Final = Type.ANY
+_CNAME: Final = Type.CNAME
 
 #: What is no awaitable, as far as can be told at once.
 _DATA = (str, IPv4Address, IPv6Address, list, tuple)
@@ -68,6 +69,8 @@ class _Function(NamedTuple):
     #: For an empty list, and `nxdomain` for names that are not there.
     nodata: NoData
     nxdomain: NXDomain
+    #: The type of record data, or None for the one that was asked for.
+    rtype: int | None = None
 
 
 class ResultError(TypeError):
@@ -89,6 +92,8 @@ class _Route:
     def __init__(self, pattern: Pattern) -> None:
         self.pattern = pattern
         self.functions: dict[int, _Function] = {}
+        #: What answers for all other types, if there is something.
+        self.other: _Function | None = None
         #: What is said of types without a function.
         soa = Records(pattern.end, Type.SOA, NEGATIVE_TTL, (pattern.end + _NOBODY + _TIMES,))
         self.nodata = NoData(soa, until=inf)
@@ -151,6 +156,7 @@ class Router:
         Args:
             name: Such as ``"www.example.com"`` or ``"{host}.{site:labels}.example.com"``.
             types: One or more, such as ``"A", "AAAA"``; ``"ANY"`` are those without a function of their own.
+                A function for ``"CNAME"`` gives the name that this one is an alias of, whatever is asked for.
             ttl: Seconds for which record data can be believed, 0 to 2**31 - 1.
 
         Raises:
@@ -193,6 +199,9 @@ class Router:
         route = self._routes.setdefault((pattern.shape, pattern.names), _Route(pattern))
         function = _Function(call, name, ttl, route.nodata, route.nxdomain)
         route.functions.update(dict.fromkeys(types, function))
+        if _CNAME in types:
+            route.functions[_CNAME] = function._replace(rtype=_CNAME)
+        route.other = route.functions.get(_ANY) or route.functions.get(_CNAME)
         self._taken |= taken
         if pattern.is_name:
             self._names[pattern.end] = route
@@ -260,7 +269,7 @@ def _labels_before(key: bytes, end: int) -> list[bytes] | None:
 
 
 def _function(route: _Route, qtype: int) -> _Function | None:
-    return route.functions.get(qtype) or route.functions.get(_ANY)
+    return route.functions.get(qtype) or route.other
 
 
 def _try(
@@ -288,8 +297,7 @@ def _try_short(
         match = pattern.one and pattern.one(query.key, 1, end)
         if not match:
             continue
-        functions = route.functions
-        function = functions.get(query.qtype) or functions.get(_ANY)
+        function = route.functions.get(query.qtype) or route.other
         if function is not None:
             if pattern.only is None:
                 return _call(function, query, pattern.convert(match.groups()))
@@ -308,16 +316,30 @@ def _call(function: _Function, query: Query, parameters: dict[str, object]) -> A
         return _finished(function, result)
     # A look at the type of coroutines first: isawaitable() takes as long as the rest.
     if type(result) is CoroutineType or (not isinstance(result, _DATA) and isawaitable(result)):
-        return _awaited(function, query, result)
+        return _Coming((function, query, result))
     return _made(function, query, result)
 
 
-async def _awaited(function: _Function, query: Query, coming: Awaitable[Result]) -> Outcome:
-    result = await coming
-    if isinstance(result, Outcome):
-        # What has records is there: to wait for it would take as long as to make it.
-        return _finished(function, result if isinstance(result, Response) else await result)
-    return _made(function, query, result)
+class _Coming(tuple["_Function", "Query", Awaitable[Result]]):
+    """What a coroutine function is to come to. A tuple, as one is made for each question."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        function, query, coming = self
+        result = yield from coming.__await__()
+        if isinstance(result, Outcome):
+            # What has records is there: to wait for it would take as long as to make it.
+            if not isinstance(result, Response):
+                result = yield from result.__await__()
+            return _finished(function, result)
+        return _made(function, query, result)
+
+    def close(self) -> None:
+        """Hear that nobody will wait for it."""
+        coming = self[2]
+        if isinstance(coming, CoroutineType):
+            coming.close()
 
 
 def _finished(function: _Function, outcome: Outcome) -> Outcome:
@@ -342,11 +364,13 @@ def _made(function: _Function, query: Query, result: object) -> Outcome:
     """
     try:
         if isinstance(result, RData):
-            return Answer.of(query, result, ttl=function.ttl)
+            return Answer.of(query, result, ttl=function.ttl, type=function.rtype)
         if isinstance(result, list | tuple):
-            return Answer.of(query, *result, ttl=function.ttl) if result else function.nodata
+            if not result:
+                return function.nodata
+            return Answer.of(query, *result, ttl=function.ttl, type=function.rtype)
         if isinstance(result, RRset):
-            return Answer.of(query, *result, ttl=result.ttl)
+            return Answer.of(query, *result, ttl=result.ttl, type=function.rtype)
     except (RecordError, TypeError) as error:
         raise ResultError(function, f"gave {error}") from error
     problem = "expected an outcome, record data or a list of it"

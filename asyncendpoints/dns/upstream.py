@@ -25,11 +25,13 @@ from asyncendpoints.dns.reply import (
     is_reply_to,
     refuses_edns,
 )
-from asyncendpoints.errors import DescriptionError, WireError
+from asyncendpoints.errors import DescriptionError, WireError, nearest
 from asyncendpoints.kinds.dns import DNSClient, without_kind
 from asyncendpoints.kinds.tls import TLSClient
 from asyncendpoints.kinds.udp import UDPClient
+from asyncendpoints.masking import shorten
 from asyncendpoints.names import is_literal
+from asyncendpoints.registry import known
 from asyncendpoints.specs import ClientSpec, parse_client
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ _MOST_UNWANTED, _UNWANTED_SECONDS, _TCP_SECONDS = 200, 10.0, 30.0
 _HABIT, _HABIT_SECONDS = 3, 900.0
 #: The kinds whose port need not be written.
 _DEFAULT_PORTS = {"udp": 53, "tcp": 53, "tcp6": 53, "tls": 853, "ssl": 853}
+#: The kinds that are meant for upstreams, for messages; everything else that has a stream will do too.
+_KINDS = ("dns", "udp", "tcp", "tls", "unix", "socks5", "httpconnect", "memory")
 #: The codes of a server that may not know EDNS, and those that say that all is well.
 _NO_EDNS = (Rcode.FORMERR, Rcode.NOTIMP)
 _SUCCESS = (Rcode.NOERROR, Rcode.NXDOMAIN)
@@ -106,8 +110,6 @@ class Asker(Protocol):
     plain: Upstream | None
     #: The upstream whose UDP is in doubt, so that it is asked over TCP as well.
     doubted: Upstream | None
-    #: Whether it was on a connection that ended, and is now on another.
-    is_repeated: bool
 
     def hear(self, upstream: Upstream, outcome: Response, now: float) -> None:
         """Hear what an upstream says."""
@@ -238,8 +240,22 @@ def _parsed(text: str) -> ClientSpec:
     except DescriptionError as error:
         spec = _with_port(text)
         if spec is None:
-            raise without_kind(error, parse_client) from None
+            raise _no_upstream(error) from None
         return spec
+
+
+def _no_upstream(error: DescriptionError) -> DescriptionError:
+    """Say what may have been meant by a text, or what there is to choose from, if it begins with no kind."""
+    meant = without_kind(error, parse_client)
+    kind = error.text.partition(":")[0]
+    if meant is not error or kind.lower() in known("client"):
+        return meant
+    right = nearest(kind, _KINDS)
+    problem = f"{shorten(kind)} is no address and no kind of upstream{right}"
+    if not right:
+        kinds = ", ".join(_KINDS)
+        problem += f", expected 9.9.9.9 or dns:9.9.9.9; the kinds are {kinds}"
+    return DescriptionError(error.text, 0, problem)
 
 
 def _with_port(text: str) -> ClientSpec | None:

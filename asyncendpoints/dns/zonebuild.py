@@ -48,6 +48,9 @@ _NO_RECORD_TYPES = {0, Type.OPT, *range(128, 256)}
 
 #: Types whose data ends in the name of a host, or of whatever there is, and how many bytes are before it.
 _HOSTS = {Type.NS: 0, Type.MX: 2, Type.SRV: 6, Type.CNAME: 0}
+#: What is suspicious about a name to which that of the zone was added.
+_TWICE = "ends in the name of the zone twice; is a final dot missing?"
+
 #: The most aliases that are followed to see whether they go in a circle.
 _MOST_LINKS: Final = 12
 
@@ -223,6 +226,8 @@ class _Compiler:
         self._builder = builder
         self._path = path
         self._apex = ROOT if builder.apex is None else builder.apex
+        #: What the names of the zone end in where a final dot is missing; nothing in that of the root.
+        self._twice = b"" if self._apex == ROOT else self._apex[:-1] + self._apex
         self._nodes: dict[bytes, bytes] = {}
         #: Names that have no records, but names below them have.
         self._empty: dict[bytes, None] = {}
@@ -239,6 +244,8 @@ class _Compiler:
         self._check_apex()
         for position, key in enumerate(names):
             self._place(key)
+            if self._is_twice(key):
+                self._builder.warn(f"{format_name(key)} {_TWICE}")
             if not position % _STEP:
                 yield
         for position, key in enumerate(names):
@@ -326,13 +333,17 @@ class _Compiler:
             raise self._wrong(f"the zone takes more than {most} bytes")
         return Table.make(self._apex, nodes, self._builder.count)
 
+    def _is_twice(self, key: bytes) -> bool:
+        """Tell whether a name ends in that of the zone twice, as one does that was to have a final dot."""
+        return bool(self._twice) and key.endswith(self._twice)
+
     def _problem_of(self, table: Table, host: bytes, owner: bytes, rtype: int) -> str:
         """Say what is wrong with the name of a host or the target of an alias, or nothing."""
         name = format_name(host)
         if _is_address(host, self._apex):
             return f"{name} is an address, expected the name of a host"
-        if self._apex != ROOT and host.endswith(self._apex[:-1] + self._apex):
-            return f"{name} ends in the name of the zone twice; is a final dot missing?"
+        if self._is_twice(host):
+            return f"{name} {_TWICE}"
         if host == ROOT or not is_subdomain(host, self._apex):
             return ""
         node, is_wild = closest(table, host)

@@ -6,6 +6,7 @@ Pure: values in, records out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import dns.exception
@@ -13,6 +14,7 @@ import dns.name
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
+import dns.ttl
 
 from asyncendpoints.dns.names import encode_name
 from asyncendpoints.dns.records import (
@@ -21,8 +23,10 @@ from asyncendpoints.dns.records import (
     Type,
     check_comment,
     encode_rdata,
+    format_type,
     parse_type,
     wire_of,
+    wrong_text,
 )
 from asyncendpoints.errors import EndpointError, ZoneError
 from asyncendpoints.masking import shorten
@@ -30,9 +34,10 @@ from asyncendpoints.masking import shorten
 if TYPE_CHECKING:
     from asyncendpoints.dns.zonebuild import Builder
 
-__all__ = ["Names", "add_defaults", "add_names"]
+__all__ = ["Names", "add_defaults", "add_names", "parse_ttl"]
 
-#: From names to what each has: from types to one value or several, and from ``"ttl"`` to seconds.
+#: From names to what each has: from types to one value or several, and from ``"ttl"`` to seconds, or to text
+#: as in a zone file.
 Names = Mapping[str, Mapping[str, RData | int | Iterable[RData]]]
 
 #: What a SOA says that nobody wrote: serial, and in seconds refresh, retry, expire and minimum. The minimum
@@ -66,10 +71,10 @@ def add_names(builder: Builder, origin: bytes, names: Names, ttl: int) -> None:
             key = origin if name == "@" else encode_name(name, origin)
         except EndpointError as error:
             raise builder.wrong(str(error)) from None
-        seconds = sets.get("ttl", ttl)
-        if not isinstance(seconds, int) or not 0 <= seconds <= LONGEST_TTL:
-            problem = f"ttl is {shorten(seconds)}, expected seconds from 0 to {LONGEST_TTL}"
-            raise builder.wrong(f"{name}: {problem}")
+        try:
+            seconds = parse_ttl(sets.get("ttl", ttl))
+        except ValueError as error:
+            raise builder.wrong(f"{name}: {error}") from None
         for kind, values in sets.items():
             if kind == "ttl":
                 continue
@@ -93,13 +98,18 @@ def add_defaults(builder: Builder, origin: bytes, ns: Iterable[str], ttl: int) -
         ttl: Of the records, in seconds.
 
     Raises:
-        ZoneError: A name is none.
+        ZoneError: A name is none, or one of the records is missing and cannot be made.
     """
     try:
         servers = [encode_name(each, origin) for each in ns]
     except EndpointError as error:
         raise builder.wrong(f"ns: {error}") from None
     key = origin.lower()
+    missing = [each for each in (Type.SOA, Type.NS) if each not in builder.types(key)]
+    if missing and not servers:
+        kinds = " and no ".join(map(format_type, missing))
+        what = "them" if missing[1:] else "it"
+        raise builder.wrong(f"the zone has no {kinds}; ns='ns.example.org.' makes {what}")
     if servers and Type.NS not in builder.types(key):
         for each in servers:
             builder.add(key, Type.NS, ttl, each)
@@ -123,6 +133,24 @@ def _rdata(rtype: int, value: RData, origin: bytes) -> bytes:
     check_comment(value)
     name = dns.name.from_wire(origin, 0)[0]
     kind = dns.rdatatype.RdataType.make(rtype)
-    return wire_of(
-        dns.rdata.from_text(dns.rdataclass.IN, kind, value, origin=name, relativize=False)
-    )
+    try:
+        rdata = dns.rdata.from_text(dns.rdataclass.IN, kind, value, origin=name, relativize=False)
+    except (dns.exception.DNSException, ValueError, OverflowError) as error:
+        raise wrong_text(rtype, value, error) from None
+    return wire_of(rdata)
+
+
+def parse_ttl(given: object) -> int:
+    """Give the seconds of a TTL: a number, or text as in a zone file, such as ``1h``.
+
+    Raises:
+        ValueError: It is none, or out of range.
+    """
+    seconds = given
+    if isinstance(given, str):
+        with suppress(dns.ttl.BadTTL, ValueError):  # int() has a limit
+            seconds = dns.ttl.from_text(given)
+    if not isinstance(seconds, int) or not 0 <= seconds <= LONGEST_TTL:
+        expected = f"seconds from 0 to {LONGEST_TTL}, or text such as '1h'"
+        raise ValueError(f"ttl is {shorten(given)}, expected {expected}")
+    return seconds

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 from asyncendpoints.dns.names import encode_name
 from asyncendpoints.dns.zone import Authority
 from asyncendpoints.dns.zonebuild import Builder
-from asyncendpoints.dns.zonedict import add_defaults, add_names
+from asyncendpoints.dns.zonedict import add_defaults, add_names, parse_ttl
 from asyncendpoints.dns.zonefile import read_zone
 from asyncendpoints.dns.zonetable import Table
 from asyncendpoints.errors import ZoneError
@@ -122,7 +122,7 @@ class Zone(Authority):
         origin: str,
         names: Names,
         *,
-        ttl: int = 3600,
+        ttl: int | str = 3600,
         ns: str | Iterable[str] = (),
         rotate: bool = False,
     ) -> Self:
@@ -143,9 +143,9 @@ class Zone(Authority):
         Args:
             origin: The name of the zone.
             names: From a name to its records: from a type to a value or several, and from ``"ttl"`` to
-                seconds. As in a zone file ``"@"`` is the zone itself, and names without a final dot are in
-                it, in values too.
-            ttl: Seconds, 0 to 2**31 - 1, where a name says nothing else.
+                seconds, or to text such as ``"1h"``. As in a zone file ``"@"`` is the zone itself, and names
+                without a final dot are in it, in values too.
+            ttl: Seconds, 0 to 2**31 - 1, or text such as ``"1h"``, where a name says nothing else.
             ns: The name servers of the zone. Given, they make the NS records and the SOA that it has to have,
                 where ``names`` has none.
             rotate: As for `from_file`.
@@ -154,14 +154,16 @@ class Zone(Authority):
             ZoneError: It is no zone that can be served.
             DomainNameError: ``origin`` is no name.
             TypeError: ``origin`` is no text, or ``names`` no dict.
+            ValueError: ``ttl`` is none.
         """
         if not isinstance(origin, str):
             raise TypeError(f"origin is the name of the zone as text, not {shorten(origin)}")
         wire = encode_name(origin)
+        seconds = parse_ttl(ttl)
         builder = Builder(wire.lower())
         builder.at("<dict>", 0)
-        add_names(builder, wire, names, ttl)
-        add_defaults(builder, wire, (ns,) if isinstance(ns, str) else ns, ttl)
+        add_names(builder, wire, names, seconds)
+        add_defaults(builder, wire, (ns,) if isinstance(ns, str) else ns, seconds)
         return cls(_exhaust(_compile(builder, "<dict>")), rotate=rotate)
 
     @classmethod

@@ -66,6 +66,7 @@ class DNSServer(PortServer):
 
     names = (Name("dns", "dns:53"),)
     protocols = frozenset({"udp", "tcp"})
+    has_stream = False  # alone
 
     port: Annotated[Port, Help("port, UDP and TCP; 0 for one that is free for both")]
     interface: Annotated[Host | None, Help("address to listen on; as a rule all of them")] = None

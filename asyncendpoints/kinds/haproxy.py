@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from asyncendpoints.dns.networks import PRIVATE, Networks
-from asyncendpoints.errors import HandshakeError, ProxyHeaderError, SpecError
+from asyncendpoints.errors import HandshakeError, ListenError, ProxyHeaderError, SpecError
 from asyncendpoints.fields import Help, NonEmpty, Number, Seconds, Word, Words, YesNo
 from asyncendpoints.grammar import Inner, Name
 from asyncendpoints.introduction import Introduction
@@ -23,7 +24,7 @@ from asyncendpoints.proxy_protocol import HeaderReader, ProxyHeader, encode_head
 from asyncendpoints.specs import ClientSpec, ServerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from asyncendpoints.addresses import Address
     from asyncendpoints.attempt import Attempt
@@ -102,7 +103,9 @@ class ProxyProtocolClient(ClientSpec):
 
     names = (Name("haproxy", "haproxy:tcp:example.org:80"),)
 
-    endpoint: Annotated[ClientSpec, Inner("client", rest=True), Help("what makes the connection")]
+    endpoint: Annotated[
+        ClientSpec, Inner("client", rest=True, stream=True), Help("what makes the connection")
+    ]
     _: KW_ONLY
     version: Annotated[Version, Help("version of the header")] = 2
     source: Annotated[
@@ -182,7 +185,9 @@ class ProxyProtocolServer(ServerSpec):
 
     names = (Name("haproxy", "haproxy:tcp:8080"),)
 
-    endpoint: Annotated[ServerSpec, Inner("server", rest=True), Help("what is listened on")]
+    endpoint: Annotated[
+        ServerSpec, Inner("server", rest=True, stream=True), Help("what is listened on")
+    ]
     _: KW_ONLY
     trusted: Annotated[
         Trusted | None, Help("networks of the proxies; as a rule loopback and private ones")
@@ -195,11 +200,23 @@ class ProxyProtocolServer(ServerSpec):
         return self if beside is self.endpoint else replace(self, endpoint=beside)
 
     def bind(self) -> list[Listener]:
-        return self.endpoint.bind()
+        with self._as_whole():
+            return self.endpoint.bind()
 
     def acceptor(self) -> ProxyProtocolAcceptor:
         trusted = PRIVATE if self.trusted is None else Networks(self.trusted)
-        return ProxyProtocolAcceptor(trusted, self.timeout, self.endpoint.acceptor())
+        with self._as_whole():
+            inner = self.endpoint.acceptor()
+        return ProxyProtocolAcceptor(trusted, self.timeout, inner)
+
+    @contextmanager
+    def _as_whole(self) -> Iterator[None]:
+        """Have an error name this endpoint, as it was given, and not what it wraps."""
+        try:
+            yield
+        except ListenError as error:
+            error.endpoint = self
+            raise
 
     def client(self, address: Address, acceptor: Acceptor) -> ClientSpec | None:
         assert isinstance(acceptor, ProxyProtocolAcceptor)

@@ -62,7 +62,7 @@ class HTTPConnectClient(ProxyClient):
     _: KW_ONLY
     proxy: Annotated[
         ClientSpec | None,
-        Inner("client"),
+        Inner("client", stream=True),
         Help("how to reach the proxy, in place of its host and port"),
     ] = None
     username: Annotated[

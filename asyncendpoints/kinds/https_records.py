@@ -18,7 +18,7 @@ from asyncendpoints.dns.records import Type
 from asyncendpoints.errors import DNSError, DomainNameError, ResolveError
 from asyncendpoints.kinds.asking import ask_records, resolver_of
 from asyncendpoints.names import is_literal, literal
-from asyncendpoints.resolving import RESOLUTION_DELAY, Candidates, late_of
+from asyncendpoints.resolving import RESOLUTION_DELAY, Candidates, families_of, late_of
 from asyncendpoints.service_bindings import MOST_BYTES, Binding, alias_of, question, usable
 
 if TYPE_CHECKING:
@@ -155,11 +155,12 @@ async def _joined(ways: Sequence[_Way]) -> Candidates:
     for way in ways:
         addresses.update(dict.fromkeys(way.found.result() if way.found.done() else way.hints))
     missing = [each for each in tasks if not each.done() or late_of(each.result())]
+    families = [each for task in tasks if task.done() for each in families_of(task.result())]
     if not missing:
-        return Candidates([*addresses])
+        return Candidates([*addresses], None, families)
     late = asyncio.ensure_future(_later(missing, addresses))
     late.add_done_callback(lambda _: _cancel(missing))
-    return Candidates([*addresses], late)
+    return Candidates([*addresses], late, families)
 
 
 async def _wait_for_some(tasks: Iterable[asyncio.Task[Candidates]]) -> None:

@@ -35,7 +35,7 @@ class SOCKS5Client(ProxyClient):
     _: KW_ONLY
     proxy: Annotated[
         ClientSpec | None,
-        Inner("client"),
+        Inner("client", stream=True),
         Help("how to reach the proxy, in place of its host and port"),
     ] = None
     username: Annotated[Username | None, Help("username for the proxy")] = None

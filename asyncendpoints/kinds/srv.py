@@ -28,8 +28,9 @@ from asyncendpoints.errors import (
 )
 from asyncendpoints.fields import (
     Choice,
+    Domain,
+    DomainText,
     Help,
-    Host,
     HostText,
     Number,
     Seconds,
@@ -78,18 +79,20 @@ class LabelText(Text):
             raise ValueError
 
 
-class ServiceText(HostText):
+class ServiceText(DomainText):
     """Service, protocol and domain as DNS has them."""
 
     expected = "service, protocol and domain, as in _imaps._tcp.example.org"
 
     def check(self, value: str) -> None:
-        super().check(value)
+        if not isinstance(value, str):
+            raise ValueError  # noqa: TRY004 - as every type of field
         first, second, rest = [*value.split(".", 2), "", ""][:3]
         for label in (first, second):
             if not label.startswith("_") or not _LABEL.fullmatch(label[1:]):
                 raise ValueError
         super().check(rest)
+        super().check(value)  # for its length
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ class TemplateText(Inner):
     """The type of a field that holds a `TargetTemplate`."""
 
     def __init__(self) -> None:
-        super().__init__("client")
+        super().__init__("client", stream=True)
         self.expected = "the description of a client in brackets, as in [tls:{host}:{port}]"
 
     def read(self, text: str, read_inner: ReadInner) -> TargetTemplate:  # noqa: ARG002 - it reads a template once
@@ -181,7 +184,7 @@ class SRVClient(ClientSpec):
     service: Annotated[
         Annotated[str, LabelText()] | None, Help("the service, such as imaps, in place of name")
     ] = None
-    domain: Annotated[Host | None, Help("the domain whose service it is")] = None
+    domain: Annotated[Domain | None, Help("the domain whose service it is")] = None
     protocol: Annotated[
         Annotated[str, LabelText()], Help("the protocol that the service is spoken over")
     ] = "tcp"
@@ -216,9 +219,13 @@ class SRVClient(ClientSpec):
             raise SpecError("verify_name", "verify_name goes with tls=yes")
 
     def _check_parts(self) -> None:
-        if self.service is None or self.domain is None:
+        if self.service is None and self.domain is None:
             example = self.names[0].example
             raise SpecError("name", f"an srv client needs a name, as in {example}")
+        if self.service is None or self.domain is None:
+            given, missing = ("service", "domain") if self.domain is None else ("domain", "service")
+            example = "srv:service=imaps:domain=example.org"
+            raise SpecError(missing, f"{given} needs {missing} beside it, as in {example}")
         try:
             ServiceText().check(self.question)
         except ValueError as error:
@@ -336,6 +343,7 @@ class SRVClient(ClientSpec):
         for index, target in enumerate(targets):
             if attempt.emit:
                 attempt.emit(_chosen(target))
+            attempt.targets = _so_far(failures, target, len(targets) - index - 1)
             try:
                 spec = self.client(attempt, target)
                 return await _within_share(attempt, len(targets) - index, begin, spec)
@@ -353,14 +361,13 @@ class SRVClient(ClientSpec):
     ) -> ConnectError:
         """Make the error of several targets, one or more, none of which could be connected to."""
         errors = [error for _, error in failures]
-        shown = [f"{target}: {error.problem}" for target, error in failures[:_MOST_SHOWN]]
-        if len(failures) > _MOST_SHOWN:
-            shown.append(f"and {len(failures) - _MOST_SHOWN:,} more")
-        problem = "; ".join(shown)
+        problem = "; ".join(_shown(failures))
         cause: BaseException = errors[0]
         if len(failures) > 1:
             problem = f"all {len(failures):,} targets of {self.question} failed: {problem}"
             cause = ExceptionGroup("targets of a service", errors)
+        stages = {each.stage for each in errors}
+        attempt.stage = stages.pop() if len(stages) == 1 else "connect"
         classes = {type(each) for each in errors}
         numbers = {each.errno for each in errors}
         made = attempt.error(
@@ -370,6 +377,22 @@ class SRVClient(ClientSpec):
         )
         made.__cause__ = cause
         return made
+
+
+def _shown(failures: Sequence[tuple[Target, ConnectError]]) -> list[str]:
+    """Say what became of targets, of the first of many."""
+    shown = [f"{target}: {error.problem}" for target, error in failures[:_MOST_SHOWN]]
+    if len(failures) > _MOST_SHOWN:
+        shown.append(f"and {len(failures) - _MOST_SHOWN:,} more")
+    return shown
+
+
+def _so_far(
+    failures: Sequence[tuple[Target, ConnectError]], target: Target, left: int
+) -> list[str]:
+    """Say what became of targets while one is being tried, and so many are left."""
+    rest = [f"{left:,} more not tried"] if left else []
+    return [*_shown(failures), f"{target}: no answer", *rest]
 
 
 def _target(service: Service) -> Target:

@@ -158,7 +158,9 @@ class TLSClient(ClientSpec):
         ),
     ] = None
     endpoint: Annotated[
-        ClientSpec | None, Inner("client"), Help("how to connect, in place of TCP to host and port")
+        ClientSpec | None,
+        Inner("client", stream=True),
+        Help("how to connect, in place of TCP to host and port"),
     ] = None
     _: KW_ONLY
     hostname: Annotated[Host | None, Help("name to ask for and to verify; as a rule host")] = None

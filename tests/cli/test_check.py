@@ -158,6 +158,24 @@ def test_secrets_are_shown_nowhere() -> None:
             assert "password=***" in result.output
 
 
+def test_no_line_ends_with_blanks() -> None:
+    """What is piped can be compared and copied."""
+    lines = run(
+        "check", "-v", "tcp:127.0.0.1:1:bind_address=127.0.0.1", "tcp:0"
+    ).stdout.splitlines()
+    assert [each for each in lines if each != each.rstrip()] == []
+
+
+@pytest.mark.parametrize("columns", [5, 40, 59, 60])
+def test_values_are_whole_in_narrow_terminals(columns: int) -> None:
+    """They are folded, where that is needed, and not cut."""
+    text = run("check", "-v", "tcp:127.0.0.1:1:bind_address=127.0.0.1", columns=columns).stdout
+    joined = "".join(text.split())
+    assert "…" not in text
+    assert "bind_address127.0.0.1addresstoconnectfrom" in joined
+    assert "hostnameoraddresstoconnectto" in joined
+
+
 def test_a_kind_without_fields_has_no_table() -> None:
     """``stdio`` is read as both, and has nothing to list."""
     result = run("check", "stdio:")

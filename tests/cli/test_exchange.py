@@ -15,6 +15,7 @@ from asyncendpoints.dns.outcome import Answer
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.upstream import parse_upstream
 from asyncendpoints.errors import ConnectError, ConnectTimeoutError, DNSError, DNSTimeoutError
+from asyncendpoints.specs import parse_client
 from tests.support import black_hole, open_descriptors, warm_up
 
 if TYPE_CHECKING:
@@ -70,14 +71,17 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     assert (found.transport, found.peer) == ("unix", "")
 
 
-@pytest.mark.parametrize(("tcp", "count"), [(True, 20), (False, 0)])
-async def test_a_truncated_answer_is_asked_for_over_tcp(tcp: bool, count: int) -> None:
-    """Unless that is not wanted: then it is shown as it came."""
+@pytest.mark.parametrize(("kind", "transport", "count"), [("dns", "TCP", 20), ("udp", "UDP", 0)])
+async def test_a_truncated_answer_is_asked_for_over_tcp(
+    kind: str, transport: str, count: int
+) -> None:
+    """Unless the server is one of UDP alone: then it is shown as it came."""
     async with listen_dns(DNS, Long()) as server:
-        found = await exchange(server.client_endpoints[0], QUERY, timeout=5, tcp=tcp)
+        spec = parse_client(str(server.client_endpoints[0]).replace("dns", kind))
+        found = await exchange(spec, QUERY, timeout=5)
     assert len(found.message.answer) == count
-    assert found.transport == ("TCP" if tcp else "UDP")
-    assert found.message.is_truncated is not tcp
+    assert found.transport == transport
+    assert found.message.is_truncated is (count == 0)
 
 
 class Scripted(asyncio.DatagramProtocol):

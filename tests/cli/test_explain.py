@@ -177,6 +177,13 @@ async def test_a_server_that_is_named_is_asked_over_udp_and_tcp() -> None:
     assert {each.transport for each in names.queries} == {"udp", "tcp"}
 
 
+async def test_a_server_that_is_named_is_asked_for_special_names() -> None:
+    """Whoever names a server wants to know what that one says, whatever the name is for."""
+    async with naming() as (text, names):
+        await as_json(f"tcp:two.svc.test:{unused_port()}", "--resolver", text)
+    assert {each.name for each in names.queries} == {"two.svc.test"}
+
+
 async def test_nothing_stays_open() -> None:
     """Neither the connection nor the resolver leave a descriptor."""
     async with naming() as (text, _), listen("tcp:0:interface=127.0.0.1", Recorder) as server:
@@ -201,6 +208,21 @@ async def test_a_picture_is_written(tmp_path: Path) -> None:
     assert "  attempt  " in result.stdout
     picture = ET.parse(path).getroot()
     assert f"127.0.0.1:{port}" in [each.text for each in picture.iter()]
+
+
+async def test_a_picture_can_go_to_standard_output() -> None:
+    """With ``--svg -`` it is all that is there."""
+    result = await explain(f"tcp:127.0.0.1:{unused_port()}", "--svg", "-")
+    assert result.exit_code == 1
+    assert ET.fromstring(result.stdout).tag.endswith("svg")
+    assert result.stdout.endswith("</svg>\n")
+
+
+async def test_standard_output_has_room_for_one() -> None:
+    """A picture and a document there are wrong usage."""
+    result = await explain("memory:absent", "--svg", "-", "--json")
+    assert result.exit_code == 2
+    assert "--svg - and --json write to standard output both; give one" in words(result.stderr)
 
 
 async def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -232,6 +254,8 @@ async def test_secrets_are_shown_nowhere(tmp_path: Path) -> None:
         (["udp:127.0.0.1:53"], "DESCRIPTION", "has datagrams and no connections"),
         (["tcp:a:1", "--resolver", "nonsense"], "--resolver", "nonsense"),
         (["tcp:a:1", "--timeout", "0"], "--timeout", "0"),
+        (["tcp:a:1", "--resolver", "systm"], "--resolver", "systm (did you mean 'system'?)"),
+        (["tcp:a:1", "--resolver", "DSN"], "--resolver", "DSN (did you mean 'dns'?)"),
     ],
 )
 async def test_wrong_usage_is_not_drawn(arguments: list[str], place: str, problem: str) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncendpoints.cli.findings import Finding, Findings, find_out, first_free_port
+from asyncendpoints.cli.findings import Finding, Findings, find_out
+from asyncendpoints.dns.zoneload import Zone
+from asyncendpoints.errors import AddressInUseError, ListenError
 from asyncendpoints.kinds import adopted
 from asyncendpoints.kinds.adopted import PassedDescriptor
 from asyncendpoints.specs import parse_client, parse_server
@@ -20,21 +22,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from asyncendpoints.dns.resolver import Resolver
+    from asyncendpoints.ports import PortServer
     from asyncendpoints.specs import Spec
 
 ROOT = Authority()
 
 
-async def look(spec: Spec, holder: str | None = None, free_port: int = 1024) -> Findings:
-    """Look at a spec at a fixed time, as a fixed user."""
-    return await find_out(
-        spec, NOW, free_port, lambda _, protocol: holder and f"{protocol}: {holder}"
-    )
+async def look(spec: Spec, resolver: Resolver | None = None) -> Findings:
+    """Look at a spec at a fixed time, on a machine whose ports are free."""
+    return await find_out(spec, NOW, try_port=lambda *_: None, resolver=resolver)
 
 
-async def server(text: str, holder: str | None = None, free_port: int = 1024) -> Findings:
+async def server(text: str) -> Findings:
     """Look at a server."""
-    return await look(parse_server(text), holder, free_port)
+    return await look(parse_server(text))
+
+
+async def taken(text: str, protocol: str = "tcp") -> Findings:
+    """Look at a server whose port is taken for a protocol."""
+
+    def refuse(spec: PortServer, asked: str) -> None:
+        if asked == protocol:
+            raise AddressInUseError(spec, f"{asked} port {spec.port} is taken", "by nginx", 98)
+
+    return await find_out(parse_server(text), NOW, try_port=refuse)
 
 
 async def client(text: str) -> Findings:
@@ -78,78 +90,128 @@ async def test_a_free_port_is_well() -> None:
     """Without an interface both families are listened on."""
     findings = await server("tcp:8080")
     assert findings.addresses == ["0.0.0.0:8080", "[::]:8080"]
-    assert [each.level for each in findings.found] == ["ok"]
+    assert findings.found == [Finding("ok", "port 8080 is free")]
 
 
 async def test_port_0_is_any() -> None:
-    """The system picks a port: there is nothing to look at."""
+    """The system picks a port."""
     findings = await server("tcp:0:interface=[::1]")
     assert findings.addresses == ["[::1]:0"]
     assert findings.found == [Finding("ok", "port 0: the system picks a free port")]
 
 
-async def test_a_port_that_is_held_would_fail() -> None:
-    """The process that holds it is named."""
-    findings = await server("tcp:8080", holder="nginx (process 812)")
-    assert findings.found == [Finding("problem", "port 8080 is held by tcp: nginx (process 812)")]
+@pytest.mark.parametrize(
+    ("text", "protocol"),
+    [
+        ("tcp:8080", "tcp"),
+        ("tcp:8080:interface=127.0.0.1", "tcp"),
+        ("tcp:8080:reuse_port=yes", "tcp"),
+        ("udp:8080", "udp"),
+        ("dns:8080", "tcp"),
+        ("dns:8080:interface=[::1]", "udp"),
+        ("dns:8080:reuse_port=yes", "tcp"),
+    ],
+)
+async def test_a_port_that_cannot_be_had_would_fail(text: str, protocol: str) -> None:
+    """The problem is what listening would say, with its hint."""
+    findings = await taken(text, protocol)
+    problem = Finding("problem", f"{protocol} port 8080 is taken (by nginx)")
+    assert findings.found == [problem]
 
 
-async def test_udp_has_ports_of_its_own() -> None:
-    """A UDP server is held against the sockets of UDP, and a privileged port is one there too."""
-    findings = await server("udp:53", holder="dnsmasq (process 7)")
-    assert findings.addresses == ["0.0.0.0:53", "[::]:53"]
-    assert "ports below 1024 need root" in findings.found[0].text
-    assert findings.found[1] == Finding("problem", "port 53 is held by udp: dnsmasq (process 7)")
-
-
-async def test_dns_has_ports_of_both() -> None:
-    """A DNS server is held against the sockets of TCP and of UDP."""
-    findings = await server("dns:10053", holder="dnsmasq (process 7)")
-    assert findings.found == [Finding("problem", "port 10053 is held by tcp: dnsmasq (process 7)")]
-
-
-async def test_addresses_of_dns_are_tried() -> None:
-    """Those of a DNS client are shown, and not called a race."""
-    findings = await client("dns:[::1]")
-    assert (findings.addresses, findings.found) == (["[::1]:53"], [])
-
-
-async def test_addresses_of_udp_are_tried() -> None:
-    """Those of a UDP client are shown, and not called a race."""
-    findings = await client("udp:[::1]:53")
-    assert (findings.addresses, findings.found) == (["[::1]:53"], [])
-
-
-@pytest.mark.parametrize("text", ["tcp:8080:interface=127.0.0.1", "tcp:8080:reuse_port=yes"])
-async def test_a_port_that_may_be_shared_is_a_warning(text: str) -> None:
-    """Another address, or a shared port, can do beside the one that is held."""
-    findings = await server(text, holder="nginx (process 812)")
+@pytest.mark.parametrize("text", ["udp:8080:reuse_port=yes", "dns:8080:reuse_port=yes"])
+async def test_a_port_of_udp_that_may_be_shared_is_a_warning(text: str) -> None:
+    """Whether the other shares it is not tried, and nothing is called free."""
+    findings = await taken(text, "udp")
     assert [each.level for each in findings.found] == ["warning"]
+    assert findings.found[0].text.startswith("udp port 8080 is taken (by nginx); reuse_port=yes ")
 
 
-async def test_a_privileged_port_would_fail() -> None:
-    """Below the first free port something has to help."""
-    findings = await server("tcp:80")
+@pytest.mark.parametrize("text", ["tcp:8080", "udp:8080", "dns:8080"])
+async def test_a_port_of_the_other_protocol_is_another(text: str) -> None:
+    """Each kind of server is held against its own protocols."""
+    asked: list[str] = []
+    await find_out(parse_server(text), try_port=lambda _, protocol: asked.append(protocol))
+    assert asked == {"tcp": ["tcp"], "udp": ["udp"], "dns": ["tcp", "udp"]}[text[:3]]
+
+
+async def test_an_error_without_a_hint() -> None:
+    """It stands alone."""
+
+    def refuse(spec: PortServer, protocol: str) -> None:
+        raise ListenError(spec, "cannot listen")
+
+    findings = await find_out(parse_server("udp:1:reuse_port=yes"), try_port=refuse)
+    assert findings.found == [Finding("problem", "cannot listen")]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp", "dns"])
+async def test_the_machine_is_what_is_looked_at_by_default(kind: str) -> None:
+    """Without further arguments the ports are the real ones, and who has one is named."""
+    sort = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, sort) as sock:
+        sock.bind(("127.0.0.1", 0))
+        if kind != "udp":
+            sock.listen()
+        text = f"{kind}:{sock.getsockname()[1]}:interface=127.0.0.1"
+        findings = await find_out(parse_server(text))
     assert findings.would_fail
-    assert "ports below 1024 need root" in findings.found[0].text
+    assert "address already in use (held by " in findings.found[0].text
+    assert f"(process {os.getpid()})" in findings.found[0].text
 
 
-def test_root_may_listen_on_every_port(tmp_path: Path) -> None:
-    """Others may from the port on that the system sets, which is 1024 if it does not say."""
-    setting = tmp_path / "start"
-    assert first_free_port(1000, setting) == 1024
-    setting.write_text("80\n")
-    assert first_free_port(1000, setting) == 80
-    assert first_free_port(0, setting) == 0
+# Services
 
 
-async def test_the_present_is_what_is_looked_at_by_default() -> None:
-    """Without further arguments the clock, the user and the processes are the real ones."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-        findings = await find_out(parse_server(f"tcp:{port}"))
-    assert findings.would_fail
-    assert str(os.getpid()) in findings.found[0].text
+async def service(text: str, records: str = "") -> Findings:
+    """Look at a client of a service of some domain."""
+    zone = "$ORIGIN example.org.\n@ 60 SOA ns hostmaster 1 7200 900 1209600 300\n@ 60 NS ns\n"
+    return await look(parse_client(text), Zone.from_text(zone + records))
+
+
+async def test_the_targets_of_a_service_are_counted() -> None:
+    """They are what would be connected to, in the order of their priorities."""
+    records = "_c._tcp 60 SRV 20 0 2 b\n_c._tcp 60 SRV 10 0 1 a\n"
+    findings = await service("srv:_c._tcp.example.org", records)
+    assert findings.addresses == ["a.example.org:1", "b.example.org:2"]
+    text = "_c._tcp.example.org has 2 targets, tried by priority and by chance"
+    assert findings.found == [Finding("ok", text)]
+
+
+async def test_one_target() -> None:
+    """It is in the singular."""
+    findings = await service("srv:_c._tcp.example.org:timeout=none", "_c._tcp 60 SRV 0 0 1 a\n")
+    assert "has 1 target," in findings.found[0].text
+
+
+async def test_a_service_without_records() -> None:
+    """With a port that is known it is the domain itself."""
+    findings = await service("srv:_c._tcp.example.org:default_port=9")
+    assert findings.addresses == ["example.org:9"]
+    text = "_c._tcp.example.org has no records: it is example.org:9 itself"
+    assert findings.found == [Finding("warning", text)]
+
+
+@pytest.mark.parametrize(
+    ("domain", "records", "problem"),
+    [
+        ("example.org", "", "there is no port to try at example.org (default_port gives one)"),
+        ("nope.example.org", "", "there is no such name"),
+        ("example.org", "_c._tcp 60 SRV 0 0 0 .\n", "does not offer this service"),
+        ("example.net", "", "cannot look up _c._tcp.example.net"),
+    ],
+)
+async def test_a_service_that_cannot_be_found(domain: str, records: str, problem: str) -> None:
+    """A domain that does not offer it, or does not exist, and a lookup that fails are problems."""
+    findings = await service(f"srv:_c._tcp.{domain}", records)
+    assert [each.level for each in findings.found] == ["problem"]
+    assert problem in findings.found[0].text
+
+
+async def test_the_resolver_of_this_machine_finds_services() -> None:
+    """It is asked where no other is given."""
+    findings = await find_out(parse_client("srv:_no-such-service._tcp.localhost"))
+    assert "there is no port to try at localhost" in findings.found[0].text
 
 
 # TLS

@@ -42,6 +42,48 @@ def test_a_kind_shows_its_arguments_from_the_dataclass() -> None:
     assert "port to connect to a number from 0 to 65535 required" in text
 
 
+KINDS = ["dns", "fd", "haproxy", "httpconnect", "memory", "socks5", "srv", "ssl", "systemd", "tls"]
+
+
+@pytest.mark.parametrize("columns", [20, 40, 59, 64, 80])
+@pytest.mark.parametrize("arguments", [[], *([each] for each in (*KINDS, "tcp", "udp", "unix"))])
+def test_no_word_is_cut(arguments: list[str], columns: int) -> None:
+    """However narrow the terminal is, everything can be read, and no line ends with blanks."""
+    narrow, wide = (run("kinds", *arguments, columns=each).stdout for each in (columns, 250))
+    assert "…" not in narrow
+    assert all(len(each) <= max(columns, 24) for each in narrow.splitlines())
+    for text in (narrow, wide):
+        assert [each for each in text.splitlines() if each != each.rstrip()] == []
+    pieces = "".join(narrow.split())
+    header = {"argument", "what", "it", "is", "value", "default"}
+    assert {each for each in wide.split() if each not in pieces} <= header
+
+
+def test_a_narrow_terminal_has_one_column() -> None:
+    """Each argument has its name, then what it is, its values and its default on lines of their own."""
+    lines = run("kinds", "udp", columns=40).stdout.splitlines()
+    start = lines.index("  port")
+    assert lines[start : start + 7] == [
+        "  port",
+        "    port to send to",
+        "    a number from 1 to 65535",
+        "    required",
+        "  timeout",
+        "    limit of the lookup, in seconds (by",
+        "    name)",
+    ]
+    assert "    default: 30" in lines
+
+
+@pytest.mark.parametrize("kind", ["socks5", "httpconnect"])
+def test_arguments_are_in_positional_order(kind: str) -> None:
+    """Those of a proxy come before those of the target, as they are written."""
+    output = run("kinds", kind, columns=120).stdout
+    table = [each.split()[0] for each in output.partition("argument")[2].splitlines()[1:] if each]
+    assert table[:4] == ["proxy_host", "proxy_port", "host", "port"]
+    assert "host name or address of the proxy" in words(output)
+
+
 def test_a_kind_without_arguments_says_so() -> None:
     """``stdio`` takes none."""
     result = run("kinds", "stdio")

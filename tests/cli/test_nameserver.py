@@ -17,7 +17,7 @@ import pytest
 from asyncendpoints import parse_server
 from asyncendpoints.cli import nameserver as module
 from asyncendpoints.cli.exchange import exchange
-from asyncendpoints.cli.nameserver import Options, Service
+from asyncendpoints.cli.nameservice import Options, Service
 from asyncendpoints.dns.limits import DNSLimits
 from asyncendpoints.dns.listening import listen
 from asyncendpoints.dns.outcome import Answer
@@ -387,6 +387,18 @@ async def test_certificates_are_reloaded(files: Callable[[str, str], str], tmp_p
     assert path in error
     assert error.endswith("; the certificate that was there stays")
     assert "SIGHUP: reloaded, but for 1" in running.lines
+
+
+async def test_hosts_files_are_reloaded(files: Callable[[str, str], str]) -> None:
+    """They are read again at once, not only when their time has come."""
+    path = files("hosts", "192.0.2.1 www\n")
+    running = Running(hosts=(path,))
+    assert await running.ask("www") == "192.0.2.1"
+    files("hosts", "192.0.2.2 www\n")
+    running.service.reload()
+    await running.line("SIGHUP: reloaded")
+    assert await running.ask("www") == "192.0.2.2"
+    assert await running.end() == 0
 
 
 async def test_an_early_reload_comes_when_the_server_listens(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import runpy
 import subprocess
@@ -116,6 +117,86 @@ def test_an_error_of_the_library_is_one_line_and_exit_code_1() -> None:
 def test_an_interrupt_is_exit_code_130() -> None:
     """Ctrl-C ends a command as shells expect it."""
     assert CliRunner().invoke(failing(KeyboardInterrupt()), ["fail"]).exit_code == 130
+
+
+def test_an_output_that_cannot_be_written_is_one_line() -> None:
+    """The error of the system is shown without a traceback."""
+    result = CliRunner().invoke(failing(OSError(errno.ENOSPC, "No space left on device")), ["fail"])
+    assert result.exit_code == 1
+    assert result.stderr == "Error: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "x", "file"), OSError(errno.EIO, "x")])
+def test_other_errors_of_the_system_are_not_put_down_to_the_output(error: OSError) -> None:
+    """What nobody expected is a traceback."""
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert result.exception is error
+
+
+COMMAND = [sys.executable, "-m", "asyncendpoints"]
+
+needs_full_device = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is none")
+
+
+@needs_full_device
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["kinds"],
+        ["check", "tcp:127.0.0.1:1"],
+        ["check", "--json", "tcp:127.0.0.1:1"],
+        ["explain", "memory:nobody"],
+        ["explain", "memory:nobody", "--svg", "-"],
+        ["query", "localhost"],
+        ["demo"],
+    ],
+    ids=" ".join,
+)
+def test_a_full_device_is_one_line(arguments: list[str]) -> None:
+    """The exit code is 1, and nothing else is said when Python ends."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments], check=False, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.stderr == "Error: cannot write the output: No space left on device\n"
+    assert done.returncode == 1
+
+
+@needs_full_device
+def test_what_could_not_be_written_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The output can be closed, as Python does at its end."""
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as caught:
+            program(["--version"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == ("Error: cannot write the output: No space left on device\n")
+
+
+@needs_full_device
+def test_a_full_device_for_everything_is_an_exit_code() -> None:
+    """Where the error cannot be written either there is only that."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "--version"], check=False, stdout=full, stderr=full)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["kinds"], ["--help"], ["check", "--json", "tcp:a.invalid:1"]]
+)
+def test_a_reader_that_has_gone_is_not_told_of(arguments: list[str]) -> None:
+    """Who closes a pipe has seen enough."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, *arguments], check=False, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert done.stderr == ""
 
 
 def test_the_module_runs_the_program() -> None:

@@ -16,6 +16,7 @@ from asyncendpoints.dns.names import encode_name
 from asyncendpoints.dns.outcome import TRUNCATED, Answer, Failure, NoData, NXDomain, Referral
 from asyncendpoints.dns.records import Records, Type
 from tests.cli.support import run
+from tests.support import unused_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -238,6 +239,19 @@ async def test_errors_as_json() -> None:
     ]
 
 
+@pytest.mark.parametrize("options", [[], ["--tcp"]])
+async def test_a_server_over_udp_keeps_its_name(options: list[str]) -> None:
+    """Errors have the server as it was written, unless it is asked over TCP."""
+    server = f"udp:127.0.0.1:{unused_port()}"
+    asked = server.replace("udp:", "dns:") if options else server
+    result = await query("www.test", "A", "--server", server, *options)
+    assert result.exit_code == 1
+    assert asked in result.stderr
+    assert "refused" in result.stderr
+    shown = await query("www.test", "A", "--json", "--server", server, *options)
+    assert asked in json.loads(shown.stdout)[0]["error"]
+
+
 async def test_extended_errors_as_json() -> None:
     """Code, name and text."""
     async with serving() as (server, _):
@@ -376,6 +390,10 @@ def test_a_file_that_defines_no_resolver(tmp_path: Path) -> None:
         (["a.test", "--server", "dns:a", "--resolver", "x.py"], "give one of them"),
         (["a.test", "--server", "nonsense:a"], "Invalid value for '-s' / '--server'"),
         (["a.test", "--server", "udp:a:53:bind_port=53"], "Invalid value for '-s' / '--server'"),
+        (["a.test", "--timeout", "nan"], "'nan' is no number of seconds"),
+        (["a.test", "--timeout", "inf"], "'inf' is no number of seconds"),
+        (["a.test", "--timeout", "1e999"], "'1e999' is no number of seconds"),
+        (["a.test", "--timeout", "-inf"], "-inf"),
     ],
 )
 def test_wrong_usage(arguments: list[str], problem: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from asyncendpoints import listen, open_connection, parse_client, parse_server
 from asyncendpoints.cli.relay import Options, Service
-from tests.cli.support import run
+from tests.cli.support import run, words
 from tests.tls_material import Authority, write
 
 if TYPE_CHECKING:
@@ -342,6 +342,23 @@ def test_datagrams_are_not_relayed(arguments: list[str], place: str) -> None:
     assert result.exit_code == 2
     assert f"Invalid value for '{place}'" in result.stderr
     assert "has datagrams and no connections" in result.stderr
+
+
+def test_a_name_server_is_not_relayed() -> None:
+    """Its half that is streams could be, and that is what the error says."""
+    result = run("relay", "dns:0:interface=127.0.0.1", "tcp:127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "Invalid value for 'LISTEN'" in result.stderr
+    assert "a dns server has datagrams beside its connections; tcp:0" in words(result.stderr)
+
+
+@pytest.mark.parametrize("option", ["--idle-timeout", "--connect-timeout", "--drain"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400"])
+def test_a_time_has_an_end(option: str, value: str) -> None:
+    """What is no number of seconds is wrong usage."""
+    result = run("relay", "memory:a", "memory:b", option, value)
+    assert result.exit_code == 2
+    assert f"'{value}' is no number of seconds" in words(result.stderr)
 
 
 @pytest.mark.parametrize(

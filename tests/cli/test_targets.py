@@ -143,6 +143,31 @@ async def test_a_service_that_is_not_offered() -> None:
     )
 
 
+async def test_a_failure_as_json() -> None:
+    """A machine gets the error in an object too, with no targets."""
+    async with serving() as (server, _, _):
+        result = await srv("_no._tcp.example.org", server, "--json")
+    assert result.exit_code == 1
+    assert result.stderr == ""
+    assert json.loads(result.stdout) == {
+        "name": "_no._tcp.example.org",
+        "targets": [],
+        "error": "srv:_no._tcp.example.org: the domain says that it does not offer this service",
+    }
+
+
+async def test_a_server_that_is_named_is_asked_for_special_names() -> None:
+    """Whoever names a server wants to know what that one says, whatever the name is for."""
+    zone = Zone.from_text(
+        ZONE.format(open=1, closed=unused_port()).replace("example.org", "svc.test")
+    )
+    async with listen("dns:0:interface=127.0.0.1", zone) as names:
+        result = await srv("_dead._tcp.svc.test", str(names.client_endpoints[0]))
+    text = words(result.output)
+    assert "_dead._tcp.svc.test 1 target" in text
+    assert "cannot connect to 127.0.0.1:" in text
+
+
 async def test_silence() -> None:
     """A name server that says nothing is waited for as long as that is allowed."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:

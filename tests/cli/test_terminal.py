@@ -6,6 +6,7 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from asyncendpoints.cli.terminal import (
@@ -15,8 +16,10 @@ from asyncendpoints.cli.terminal import (
     data,
     duration,
     indented,
+    is_narrow,
     line,
     printable,
+    rows,
 )
 
 
@@ -88,6 +91,28 @@ def test_an_indented_text_needs_no_label() -> None:
     to, file = output(24)
     indented(to, Text("one two three four five six"), 2)
     assert file.getvalue() == "  one two three four\n  five six\n"
+
+
+def test_a_table_has_no_spaces_at_the_ends_of_lines() -> None:
+    """It is as wide as there is room for beside its indent, and its styles are kept."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("a", Text("one two three", "red"))
+    table.add_row("bb", "")
+    to, file = output(15)
+    rows(to, table)
+    assert file.getvalue() == "  a   one two\n      three\n  bb\n"
+    file = io.StringIO()
+    rows(Console(file=file, width=15, force_terminal=True, color_system="standard"), table, 0)
+    assert "\x1b[31mone two\x1b[0m\n" in file.getvalue()
+
+
+@pytest.mark.parametrize(("width", "narrow"), [(1, True), (59, True), (60, False)])
+def test_what_is_narrow(width: int, narrow: bool) -> None:
+    """From 60 columns on there is room for a table."""
+    to, _ = output(width)
+    assert is_narrow(to) is narrow
 
 
 @pytest.mark.parametrize(

@@ -1005,6 +1005,21 @@ def test_stale_after_patience() -> None:
     run(main())
 
 
+def test_stale_no_longer_than_allowed() -> None:
+    """Who comes when old records are not to be shown any more asks anew, whatever is under way."""
+
+    async def main() -> None:
+        inner = Inner(answer(ttl=10), TimedFlight(), answer("192.0.2.3"))
+        cache = Cache(inner, stale=5)
+        cache.resolve(query())
+        await asyncio.sleep(12)
+        assert (await cache.resolve(query())).ede == EDE(EDECode.STALE_ANSWER)
+        await asyncio.sleep(3)
+        assert values(cache.resolve(query())) == ["192.0.2.3"]
+
+    run(main())
+
+
 def test_failure_after_patience() -> None:
     """A failure after old records were shown is noted, and they are shown on."""
 

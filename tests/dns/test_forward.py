@@ -175,6 +175,14 @@ async def test_special_names_that_are_named_leave() -> None:
         assert len(server.asked) == 1
 
 
+async def test_every_name_leaves_where_the_root_is_named() -> None:
+    """With the root in ``only`` there is no name that is answered here."""
+    async with forwarding(only=(".",)) as (server, forward):
+        for name in ("svc.test", "1.0.0.10.in-addr.arpa", "www.example.org"):
+            await answer(forward, name)
+        assert len(server.asked) == 3
+
+
 @pytest.mark.parametrize(("flags", "kind"), [(0x8180, NoData), (0x8183, NXDomain)])
 async def test_nothing_there(flags: int, kind: type) -> None:
     """No data and no such name are what the upstream says."""

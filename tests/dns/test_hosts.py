@@ -201,6 +201,26 @@ def test_read_again_when_it_changes(tmp_path: Path) -> None:
     assert hosts.version != version
 
 
+def test_reload(tmp_path: Path) -> None:
+    """Whoever says so has the file read at once, whatever it looks like."""
+    path = tmp_path / "hosts"
+    path.write_text("192.0.2.1 www\n")
+    hosts = Hosts(path, clock=Clock())
+    assert data(hosts, "www") == ["192.0.2.1"]
+    times = path.stat()
+    path.write_text("192.0.2.2 www\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    hosts.reload()
+    assert data(hosts, "www") == ["192.0.2.2"]
+
+
+def test_reload_without_a_file() -> None:
+    """What was made of a text or a dict stays as it is."""
+    hosts = Hosts.from_text("192.0.2.1 www\n")
+    hosts.reload()
+    assert data(hosts, "www") == ["192.0.2.1"]
+
+
 def test_version_looks(tmp_path: Path) -> None:
     """Who asks for the version hears of a change too."""
     path = tmp_path / "hosts"

@@ -28,7 +28,7 @@ def test_they_are_a_value() -> None:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"max_connections": 0}, "max_connections is 0, expected 1 or more, or None for no limit"),
+        ({"max_connections": 0}, "max_connections is 0, expected 1 or more"),
         ({"handshake_timeout": 0}, "handshake_timeout is 0, expected seconds above 0"),
         ({"first_timeout": 0}, "first_timeout is 0, expected seconds above 0"),
         ({"idle_timeout": -1.0}, "idle_timeout is -1.0, expected seconds above 0"),
@@ -42,11 +42,14 @@ def test_they_are_a_value() -> None:
         ({"max_query_bytes": 65536}, "max_query_bytes is 65536, expected 512 to 65535"),
         ({"payload": 511}, "payload is 511, expected 512 to 4096"),
         ({"payload": 4097}, "payload is 4097, expected 512 to 4096"),
+        ({"payload": "1232"}, "payload is a whole number, not '1232'"),
+        ({"max_pending": None}, "max_pending is a whole number, not None"),
+        ({"query_timeout": "5"}, "query_timeout is in seconds, not '5'"),
     ],
 )
 def test_out_of_range(values: dict[str, Any], problem: str) -> None:
     """A value that makes no sense is an error that says which and what would."""
-    with pytest.raises(ValueError, match=f"^{problem}$"):
+    with pytest.raises((ValueError, TypeError), match=f"^{problem}$"):
         DNSLimits(**values)
 
 

@@ -430,6 +430,11 @@ async def test_reload_that_fails(tmp_path: Path) -> None:
     ("options", "problem"),
     [
         ({"resolver": Resolver}, "Resolver is a class; did you mean Resolver()?"),
+        (
+            {"recursion": True},
+            "recursion is a list of networks, not True; ['0.0.0.0/0', '::/0'] is everybody, [] nobody",
+        ),
+        ({"recursion": None}, "recursion is a list of networks, not None;"),
         ({"guards": ["10.0.0.0/8"]}, "a guard is one such as Allow('10.0.0.0/8'), not"),
         ({"limits": Limits()}, "limits is a DNSLimits, not Limits("),
         ({"log": "q.log"}, "log is a QueryLog, as in QueryLog('queries.log'), not 'q.log'"),

@@ -435,14 +435,19 @@ async def test_addresses_are_asked_for_at_the_same_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "error"),
-    [("none.test", NXDomainError), ("txt.corp.test", NoDataError), ("fail.test", ServFailError)],
+    ("host", "error", "types"),
+    [
+        ("none.test", NXDomainError, "AAAA and A"),
+        ("txt.corp.test", NoDataError, "AAAA and A"),
+        ("fail.test", ServFailError, "A"),
+    ],
 )
-async def test_no_addresses(table: Table, host: str, error: type[DNSError]) -> None:
-    """Without any address the error is that which says most."""
+async def test_no_addresses(table: Table, host: str, error: type[DNSError], types: str) -> None:
+    """Without any address the error is that which says most, of all types if they fail alike."""
     with pytest.raises(DNSError) as caught:
         await lookup_addresses(host, resolver=table)
     assert type(caught.value) is error
+    assert caught.value.type == types
 
 
 async def test_errors_leave_no_cycle(table: Table) -> None:
@@ -542,3 +547,10 @@ async def test_arguments_of_another_kind(arguments: dict[str, Any], problem: str
     """Arguments of another kind are a mistake in the program, and the error says which."""
     with pytest.raises(TypeError, match=problem):
         await lookup(**({"name": "a.test"} | arguments))
+
+
+@pytest.mark.parametrize("versions", [4, True])
+async def test_one_version_is_no_list(versions: Any) -> None:
+    """A number in place of a list of them is a mistake in the program, and the error says so."""
+    with pytest.raises(TypeError, match=rf"^versions is a list such as \[4\], not {versions}$"):
+        await lookup_addresses("a.test", versions=versions)

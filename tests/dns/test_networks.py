@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,13 @@ def test_one_text_is_no_list() -> None:
     """A text in place of a list is refused: its letters would be taken for networks."""
     with pytest.raises(TypeError, match="not the text '10"):
         Networks("10.0.0.0/8")
+
+
+@pytest.mark.parametrize("value", [True, 5, None])
+def test_no_list(value: Any) -> None:
+    """What is no list is refused, and the error says what one is."""
+    with pytest.raises(TypeError, match=rf"^networks are a list such as .*, not {value}$"):
+        Networks(value)
 
 
 def test_wrong_host() -> None:

@@ -99,21 +99,41 @@ async def test_question_on_a_connection_that_ends_is_asked_once_more() -> None:
         assert len(server.asked) == 4  # each of the two attempts
 
 
-async def test_question_is_repeated_once_however_often_connections_end() -> None:
-    """What was lost with two connections, both of which had worked, is given up."""
+@pytest.mark.parametrize("replies", [1, 2, 10])
+async def test_server_that_closes_after_some_replies(replies: int) -> None:
+    """All questions are answered, over as many connections as that takes, and few are sent in vain."""
+    count = 0
 
     def script(asked: Asked) -> None:
-        if asked.name.startswith(b"\4poke"):
-            asked.answer()
+        nonlocal count
+        if server.connections[-1].is_closing():
+            return
+        count += 1
+        asked.answer()
+        if not count % replies:
             server.connections[-1].close()
 
-    async with over_tcp(script, attempts=1, timeout=600) as (server, forward):
-        pending = forward.resolve(question())
-        for i in range(2):
-            await server.wait_asked(1 + 2 * i)
-            assert isinstance(await answer(forward, f"poke.n{i}.example.org"), Answer)
-        assert isinstance(await pending, Failure)
-        assert len(server.asked) == 4
+    async with over_tcp(script) as (server, forward):
+        pending = [answer(forward, f"n{i}.example.org") for i in range(100)]
+        for each in await asyncio.gather(*pending):
+            assert isinstance(each, Answer)
+        assert server.accepted == 100 // replies
+        assert forward.stats[0].sent <= 100 + server.accepted * 2 * max(8, replies)
+
+
+async def test_server_that_does_not_answer_any_more() -> None:
+    """What waits for room is given up with the second connection that ends without a reply."""
+
+    def script(asked: Asked) -> None:
+        if len(server.asked) == 1:
+            asked.answer()
+        server.connections[-1].close()
+
+    async with over_tcp(script, attempts=1) as (server, forward):
+        pending = [answer(forward, f"n{i}.example.org") for i in range(50)]
+        outcomes = await asyncio.gather(*pending)
+        assert sum(isinstance(each, Failure) for each in outcomes) == 49
+        assert server.accepted == 3
 
 
 def test_connection_on_which_somebody_waits_is_not_idle() -> None:
@@ -128,21 +148,19 @@ def test_connection_on_which_somebody_waits_is_not_idle() -> None:
 
 
 async def test_questions_that_the_server_does_not_read_are_bounded() -> None:
-    """Beyond 256 KiB that wait to be sent a question is not taken."""
+    """Beyond 256 KiB that wait to be sent there is no room for a question."""
 
     class Full(asyncio.Transport):
         def get_write_buffer_size(self) -> int:
             return 262_145
 
     async with over_tcp() as (_, forward):
-        flight = forward.resolve(question())
-        assert isinstance(flight, Flight)
+        await answer(forward)
         pipeline = forward._upstreams[0]._pipeline
         line = Line(pipeline)
         line.connection_made(Full())
-        assert not line.ask(flight, 0)
+        assert not line.has_room()
         line.connection_lost(None)
-        await flight
 
 
 async def test_connection_that_ends_in_mid_frame() -> None:
@@ -288,30 +306,32 @@ async def test_reply_that_is_cut_over_tcp_is_none() -> None:
 
 
 def test_server_that_does_not_read() -> None:
-    """What a server leaves unread is bounded; beyond that a question fails at once."""
+    """What is sent to a server that reads nothing is bounded; the rest waits for room."""
 
     async def main() -> None:
-        async with over_tcp(silence) as (server, forward):
+        async with over_tcp(silence, timeout=0.1) as (server, forward):
             forward.resolve(question())
             await server.wait_asked()
             server.connections[0].pause_reading()
             for i in range(9_000):
                 forward.resolve(question(f"{'x' * 60}.{'y' * 60}.{'z' * 60}.n{i}.example.org"))
-            assert 4000 < forward.outstanding <= 4096
+            assert forward.outstanding == 9_001
+            assert forward.stats[0].sent == 4096
 
     run(main())
 
 
-def test_questions_for_a_connection_are_bounded() -> None:
-    """While there is no connection yet, at most 4096 questions wait for it."""
-
-    async def main() -> None:
-        async with over_tcp(silence) as (_, forward):
-            for i in range(5000):
-                forward.resolve(question(f"n{i}.example.org"))
-            assert forward.outstanding == 4096
-
-    run(main())
+async def test_questions_that_wait_for_a_connection() -> None:
+    """While there is no connection yet all questions wait for it; what is over by then is not sent."""
+    async with over_tcp(attempts=1) as (server, forward):
+        pending = [forward.resolve(question(f"n{i}.example.org")) for i in range(5000)]
+        given_up = pending[0]
+        assert isinstance(given_up, Flight)
+        given_up.abandon()
+        for each in pending[1:]:
+            assert isinstance(await each, Answer)
+        assert server.accepted == 1
+        assert forward.stats[0].sent == 4999
 
 
 async def test_close_while_connecting() -> None:

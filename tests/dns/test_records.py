@@ -153,6 +153,8 @@ def test_relative_names_of_dnspython() -> None:
         (Type.TXT, '"a" b; c', "text, or strings in quotes"),
         (Type.TXT, '"' + "a" * 256 + '"', "text, or strings in quotes"),
         (Type.CNAME, "mail.a ; a comment", "a domain name"),
+        (Type.CAA, "0 issue", "flags, tag and value, such as '0 issue ca.example.org'"),
+        (Type.HTTPS, ".", "priority, target and parameters, such as '1 . alpn=h2'"),
         (Type.HINFO, "", "HINFO data"),
         (731, "text", "TYPE731 data"),
     ],
@@ -162,7 +164,7 @@ def test_encode_rdata_refuses(rtype: int, value: str, problem: str) -> None:
     with pytest.raises(RecordError) as caught:
         encode_rdata(rtype, value)
     assert (caught.value.value, caught.value.type) == (value, format_type(rtype))
-    assert caught.value.problem.startswith("is no data of such a record: ")
+    assert caught.value.problem.startswith("is no data of such a record")
     assert caught.value.problem.endswith(f", expected {problem}")
 
 
@@ -188,6 +190,20 @@ def test_values_of_another_type(rtype: int, value: RData, problem: str) -> None:
     with pytest.raises(RecordError) as caught:
         encode_rdata(rtype, value)
     assert caught.value.problem.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("rtype", "value", "reason"),
+    [
+        (Type.A, "192.0.2.300", ""),
+        (Type.MX, "70000 a.", " (70000 is not an unsigned 16-bit integer)"),
+    ],
+)
+def test_reason(rtype: int, value: str, reason: str) -> None:
+    """The error has what dnspython says, where that is more than that something is wrong."""
+    with pytest.raises(RecordError) as caught:
+        encode_rdata(rtype, value)
+    assert caught.value.problem.startswith(f"is no data of such a record{reason}, expected")
 
 
 def test_message() -> None:

@@ -237,6 +237,28 @@ def test_nonsense_of_a_coroutine(caplog: pytest.LogCaptureFixture) -> None:
     assert "such as Answer or PASS, not ['192.0.2.1']" in caplog.text
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_resolver_that_asks_itself(given: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A coroutine that waits for itself without end fails soon, and the log says why."""
+
+    async def endless(query: Query) -> Outcome:
+        return await ask(resolver, query)
+
+    class Wrapped:
+        """An awaitable that is no coroutine."""
+
+        def __init__(self, query: Query) -> None:
+            self._query = query
+
+        def __await__(self) -> Generator[Any, None, Outcome]:
+            return endless(self._query).__await__()
+
+    resolver = Doing(Wrapped if given else endless)
+    assert isinstance(run(asked(resolver)), Failure)
+    assert len(resolver.asked) == module.MOST_NESTED + 1
+    assert "RecursionError: it asks itself, or others that ask it" in caplog.text
+
+
 def test_errors_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """The same error of the same resolver is logged once a minute; another is logged too."""
     resolver = Doing(failing)
@@ -285,11 +307,29 @@ def test_errors_of_two_functions(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 4
 
 
+AN_OBJECT = (
+    "a resolver is an object with resolve(query), as Router() is, whose on(…) takes functions"
+)
+
+
+def make() -> Doing:
+    """Make a resolver, as `system` does."""
+    return saying(HERE)
+
+
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
         (Doing, "Doing is a class; did you mean Doing()?"),
-        (failing, "failing is a function; did you mean failing()?"),
+        (
+            failing,
+            f"failing is a function; {AN_OBJECT}",
+        ),
+        (make, "make is a function; did you mean make()?"),
+        (
+            max,
+            f"max is a function; {AN_OBJECT}",
+        ),
         (None, "a resolver has a method resolve(query), which None has not"),
         ([], "a resolver has a method resolve(query), which [] has not (write Chain(a, b))"),
         (
@@ -313,7 +353,7 @@ def test_awaitable_is_no_resolver() -> None:
 
 def test_resolver_is_one() -> None:
     """What has the method passes."""
-    check_resolver(saying(HERE))
+    check_resolver(make())
 
 
 def test_interrupts_are_not_outcomes() -> None:

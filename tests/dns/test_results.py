@@ -99,7 +99,6 @@ def test_alias_itself() -> None:
     "answer",
     [
         (),
-        (alias("a.test", "b.test"),),
         (alias("a.test", "a.test"),),
         (alias("a.test", "b.test"), alias("b.test", "a.test")),
         (records("b.test", Type.A, "192.0.2.1"),),
@@ -112,6 +111,15 @@ def test_no_records(answer: tuple[Records, ...]) -> None:
     with pytest.raises(ServFailError) as caught:
         found_records(A, Answer(answer), is_late=False)
     assert caught.value.problem == "the answer ends before the records"
+
+
+def test_alias_that_leads_nowhere() -> None:
+    """The error names the end of the chain, which nobody knows."""
+    answer = Answer((alias("a.test", "b.test"), alias("b.test", "C.test")))
+    with pytest.raises(ServFailError) as caught:
+        found_records(A, answer, is_late=False)
+    problem = "it is an alias of c.test, whose records nobody here has"
+    assert caught.value.problem == problem
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from ipaddress import ip_address
 from math import inf
 from typing import Any
@@ -108,6 +109,57 @@ def test_precedence(name: str, winner: int) -> None:
         "{a}.b.example.com",
     )
     assert data(resolve(router, name)) == [f"192.0.2.{winner}"]
+
+
+@pytest.mark.parametrize("qtype", ["A", "MX", "CNAME"])
+@pytest.mark.parametrize("name", ["www.test", "{x}.test", "{x}.{y:labels}.test"])
+def test_alias(name: str, qtype: str) -> None:
+    """A function for CNAME is one for all types without a function of their own."""
+    router = Router()
+    router.on(name, "CNAME", "TXT")(lambda query, **_: "end.test")
+    outcome = resolve(router, "www.a.test" if "y" in name else "www.test", qtype)
+    assert (data(outcome), outcome.answer[0].rtype) == (["end.test."], Type.CNAME)  # type: ignore[attr-defined]
+
+
+async def test_coroutine_that_nobody_waits_for() -> None:
+    """What a function has begun can be given up before it runs; a warning would fail this test."""
+    router = Router()
+
+    @router.on("a.test", "A")
+    async def begun(query: Query) -> str:
+        return "192.0.2.1"
+
+    @router.on("b.test", "A")
+    def given(query: Query) -> asyncio.Future[str]:
+        return future
+
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    for name in ("a.test", "b.test"):
+        coming: Any = router.resolve(Query.make(name, "A"))
+        coming.close()
+        del coming
+    gc.collect()
+    assert data(await ask(router, Query.make("a.test", "A"))) == ["192.0.2.1"]
+
+
+def test_alias_beside_others() -> None:
+    """A function for a type, and one for all others, come before that for CNAME."""
+    router = Router()
+    router.on("www.test", "CNAME")(lambda query: ["end.test"])
+    router.on("www.test", "A")(lambda query: "192.0.2.1")
+    assert data(resolve(router, "www.test")) == ["192.0.2.1"]
+    assert data(resolve(router, "www.test", "AAAA")) == ["end.test."]
+    router.on("www.test", "ANY")(lambda query: "2001:db8::1")
+    assert data(resolve(router, "www.test", "AAAA")) == ["2001:db8::1"]
+
+
+def test_alias_is_followed() -> None:
+    """The records at its end come with it."""
+    router = Router()
+    router.on("www.test", "CNAME")(lambda query: "end.test")
+    router.on("end.test", "A")(lambda query: "192.0.2.1")
+    outcome = ask(router, Query.make("www.test", "A"))
+    assert data(outcome) == ["end.test.", "192.0.2.1"]
 
 
 @pytest.mark.parametrize("name", ["example.com", "www.example.org", "x.y.example.com", ".", "com"])

@@ -80,12 +80,42 @@ def test_place_without_a_kind(text: str, meant: str) -> None:
     assert caught.value.problem == f"has no kind, did you mean {meant!r}?"
 
 
-@pytest.mark.parametrize("text", ["nonsense", "nonsense:192.0.2.1", "1:2:3:4", "a.example:x:y"])
-def test_other_errors_stay(text: str) -> None:
-    """Where no description of a name server can be meant the error is the usual one."""
+KINDS = "the kinds are dns, udp, tcp, tls, unix, socks5, httpconnect, memory"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("quad9", "quad9"),
+        ("", ""),
+        ("quad9:53:5", "quad9"),
+        ("1:2:3:4", "1"),
+        ("a.example:x:y", "a.example"),
+        ("systemd:name=x", "systemd"),
+    ],
+)
+def test_no_kind(text: str, kind: str) -> None:
+    """A text that begins with no kind is refused with those that an upstream can be."""
     with pytest.raises(DescriptionError) as caught:
         parse_upstream(text)
-    assert caught.value.problem.startswith("no kind of client is called")
+    expected = f"expected 9.9.9.9 or dns:9.9.9.9; {KINDS}"
+    assert caught.value.problem == f"{kind!r} is no address and no kind of upstream, {expected}"
+    assert (caught.value.text, caught.value.position) == (text, 0)
+
+
+def test_kind_that_is_nearly_one() -> None:
+    """A kind that is written wrongly is told as such."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_upstream("tpc:192.0.2.1:53")
+    problem = "'tpc' is no address and no kind of upstream (did you mean 'tcp'?)"
+    assert caught.value.problem == problem
+
+
+def test_other_errors_stay() -> None:
+    """What is wrong behind a kind is told as for every client."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_upstream("tcp:192.0.2.1:http")
+    assert caught.value.problem == "port is 'http', expected a number from 0 to 65535"
 
 
 def test_error_is_that_of_the_text_as_it_was_written() -> None:

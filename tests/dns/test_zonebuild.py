@@ -100,6 +100,14 @@ SUSPICIOUS = [
         "x MX 5 y.z.test",
         "x.z.test MX: y.z.test.z.test ends in the name of the zone twice; is a final dot missing?",
     ),
+    (
+        "x.z.test A 192.0.2.1\nx.z.test TXT t",
+        "x.z.test.z.test ends in the name of the zone twice; is a final dot missing?",
+    ),
+    (
+        "z.test A 192.0.2.1",
+        "z.test.z.test ends in the name of the zone twice; is a final dot missing?",
+    ),
     ("x NS y.x", "x.z.test NS: y.x.z.test is in a zone below, and has no address here (glue)"),
     (
         "x NS y.x\ny.x TXT t",
@@ -123,6 +131,8 @@ SIGNED = "20300101000000 20200101000000 1 z.test. AQ=="
 UNSUSPICIOUS = [
     "x MX 5 y\ny A 192.0.2.1",
     "x MX 5 y\ny AAAA 2001:db8::1",
+    "x.z.test. A 192.0.2.1",
+    "y.test A 192.0.2.1",
     "x MX 5 y.w\n*.w A 192.0.2.1",
     "x MX 0 .",
     "x MX 5 other.test.",
@@ -146,6 +156,12 @@ UNSUSPICIOUS = [
 def test_unsuspicious(text: str) -> None:
     """Hosts that can be reached, or are others' affair, are not warned of."""
     assert Zone.from_text(START + text, "z.test").warnings == ()
+
+
+def test_names_in_the_root() -> None:
+    """In the root no final dot can be missing."""
+    text = "@ 9 SOA a. h. 1 2 3 4 5\n@ 9 NS a.\na 9 A 192.0.2.1"
+    assert Zone.from_text(text, ".").warnings == ()
 
 
 def test_circle_of_aliases() -> None:

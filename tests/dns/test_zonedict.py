@@ -10,6 +10,7 @@ import pytest
 
 from asyncendpoints.dns.outcome import Answer
 from asyncendpoints.dns.query import Query
+from asyncendpoints.dns.records import Type, example_of
 from asyncendpoints.dns.zoneload import Zone
 from asyncendpoints.errors import DomainNameError, ZoneError
 
@@ -59,6 +60,46 @@ def test_ttl() -> None:
     assert texts(names, "y.z.test", "A", ttl=7) == ["7 192.0.2.1"]
 
 
+@pytest.mark.parametrize(("ttl", "seconds"), [("1h", 3600), ("1h30m", 5400), ("5", 5), (0, 0)])
+def test_ttl_as_in_a_file(ttl: Any, seconds: int) -> None:
+    """A TTL may have units, that of a name and that of the zone."""
+    names = {"x": {"A": "192.0.2.1", "ttl": ttl}, "y": {"A": "192.0.2.1"}}
+    assert texts(names, "x.z.test", "A") == [f"{seconds} 192.0.2.1"]
+    assert texts(names, "y.z.test", "A", ttl=ttl) == [f"{seconds} 192.0.2.1"]
+
+
+@pytest.mark.parametrize("ttl", ["1x", "", -1, None, 2**31, "1" * 5000])
+def test_wrong_ttl_of_the_zone(ttl: Any) -> None:
+    """What is no TTL is a mistake, even if no record has it."""
+    with pytest.raises(ValueError, match=r"^ttl is .*, expected seconds from 0 to 2147483647"):
+        Zone.from_dict("z.test", {}, ns="a.test.", ttl=ttl)
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ({}, "the zone has no SOA and no NS; ns='ns.example.org.' makes them"),
+        ({"@": {"NS": "a.test."}}, "the zone has no SOA; ns='ns.example.org.' makes it"),
+        (
+            {"@": {"SOA": "a.test. h 1 2 3 4 5"}},
+            "the zone has no NS; ns='ns.example.org.' makes it",
+        ),
+    ],
+)
+def test_without_name_servers(names: Any, problem: str) -> None:
+    """A zone that lacks what each zone has is refused, with what would make it."""
+    with pytest.raises(ZoneError) as caught:
+        Zone.from_dict("z.test", names)
+    assert caught.value.problem == problem
+
+
+def test_missing_final_dot() -> None:
+    """A name to which that of the zone was added a second time is warned of."""
+    zone = Zone.from_dict("z.test", {"www.z.test": {"A": "192.0.2.1"}}, ns="a.test.")
+    problem = "ends in the name of the zone twice; is a final dot missing?"
+    assert zone.warnings == (f"www.z.test.z.test {problem}",)
+
+
 def test_name_servers() -> None:
     """Name servers that are given make the NS records and the SOA."""
     zone = Zone.from_dict("z.test", {}, ns=["a.test.", "b"])
@@ -76,6 +117,9 @@ def test_name_servers_that_the_zone_has() -> None:
     names = {"@": {"NS": "a.test.", "SOA": "a.test. h 7 2 3 4 5"}}
     zone = Zone.from_dict("z.test", names, ns="b.test.")
     assert zone.records == 2
+
+
+NO_DATA = "is no data of such a record"
 
 
 @pytest.mark.parametrize(
@@ -98,8 +142,26 @@ def test_name_servers_that_the_zone_has() -> None:
             "x: expected types and values, as in {'A': '192.0.2.1'}, not '192.0.2.1'",
         ),
         ({"x": None}, "x: expected types and values, as in {'A': '192.0.2.1'}, not None"),
-        ({"x": {"ttl": -1}}, "x: ttl is -1, expected seconds from 0 to 2147483647"),
-        ({"x": {"ttl": "5"}}, "x: ttl is '5', expected seconds from 0 to 2147483647"),
+        (
+            {"x": {"ttl": -1}},
+            "x: ttl is -1, expected seconds from 0 to 2147483647, or text such as '1h'",
+        ),
+        (
+            {"x": {"ttl": "soon"}},
+            "x: ttl is 'soon', expected seconds from 0 to 2147483647, or text such as '1h'",
+        ),
+        (
+            {"x": {"MX": "mail"}},
+            f"x MX: 'mail': {NO_DATA} (expecting an integer), expected {example_of(Type.MX)}",
+        ),
+        (
+            {"x": {"CAA": "0"}},
+            f"x CAA: '0': {NO_DATA} (expecting a string), expected {example_of(Type.CAA)}",
+        ),
+        (
+            {"x": {"LOC": "1"}},
+            f"x LOC: '1': {NO_DATA} (expecting a string), expected LOC data",
+        ),
         ({"x.test.": {"A": "192.0.2.1"}}, "x.test is not in the zone z.test"),
     ],
 )
@@ -112,12 +174,12 @@ def test_errors(names: Any, problem: str) -> None:
     assert str(caught.value) == f"<dict>: {problem}"
 
 
-@pytest.mark.parametrize(("qtype", "value"), [("A", "1"), ("MX", "mail"), ("TXT", '"')])
+@pytest.mark.parametrize(("qtype", "value"), [("A", "1"), ("MX", "10 ☃.test"), ("TXT", '"')])
 def test_wrong_text(qtype: str, value: str) -> None:
     """Text that is no data of its type is told with the name and the type."""
     with pytest.raises(ZoneError) as caught:
         Zone.from_dict("z.test", {"x": {qtype: value}})
-    assert caught.value.problem.startswith(f"x {qtype}: ")
+    assert caught.value.problem.startswith(f"x {qtype}: {value!r}: is no data of such a record")
 
 
 def test_wrong_name_server() -> None:

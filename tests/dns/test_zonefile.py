@@ -91,7 +91,12 @@ WRONG = [
     ("x 9 IN A 192.0.2.1 192.0.2.2", 3, f"'192.0.2.1 192.0.2.2' is no A data, {A_DATA}"),
     ("x 9 A", 3, f"A has no data, {A_DATA}"),
     ("  9 MX y ; 10", 3, f"'y' is no MX data, {MX_DATA}"),
-    ("x 9 CAA 0", 3, "'0' is no CAA data: expecting a string"),
+    ("x 9 LOC 0", 3, "'0' is no LOC data: expecting a string"),
+    (
+        "x 9 CAA 0",
+        3,
+        "'0' is no CAA data, expected flags, tag and value, such as '0 issue ca.example.org'",
+    ),
     ("x 9 NOPE 1", 3, "'NOPE' is no TTL, class or type; A, AAAA and TYPE731 are types"),
     ("x 1x A 1", 3, "'1x' is no TTL, class or type; A, AAAA and TYPE731 are types"),
     (f"x {'9' * 5000} A 1", 3, ""),
@@ -115,6 +120,12 @@ WRONG = [
         f"a $GENERATE makes {MOST_GENERATED + 1} records, expected at most {MOST_GENERATED}",
     ),
     ("$GENERATE 1-2/0 h$ A 192.0.2.1", 3, ""),
+    ("$GENERATE 2-1 h$ A 192.0.2.1", 3, ""),
+    (
+        f"$GENERATE 1-{'9' * 5000} h$ A 192.0.2.1",
+        3,
+        "a $GENERATE needs a range such as 1-100 or 0-64/8",
+    ),
     ("$INCLUDE", 3, ""),
     ("$INCLUDE nope", 3, "cannot include nope: No such file or directory"),
     ("x.other. 9 A 192.0.2.1", 3, "x.other is not in the zone z.test"),
@@ -245,6 +256,23 @@ def test_names_before_the_soa() -> None:
     with pytest.raises(ZoneError) as caught:
         read("$TTL 9\nx.other. A 192.0.2.1\nz.test. SOA . . 1 2 3 4 5\n", None)
     assert (caught.value.line, caught.value.problem) == (2, "x.other is not in the zone z.test")
+
+
+def test_generated_in_steps() -> None:
+    """Many records of one line are read in steps too, and are those of the whole range."""
+    text = START + "$GENERATE 1-400/3 h$ 9 A 192.0.2.1"
+    builder = Builder(encode_name("z.test"))
+    steps = read_zone(builder, text, "main", encode_name("z.test"), lambda *_: ("", ""))
+    assert len(list(steps)) >= 400 // 3 // 16
+    names = {line.split()[0] for line in read(text)}
+    assert names == {f"h{number}.z.test" for number in range(1, 401, 3)}
+
+
+def test_long_problems_are_cut() -> None:
+    """Whatever stands in a file, the error is no longer than can be read."""
+    with pytest.raises(ZoneError) as caught:
+        read(START + f"x 9 TYPE{'9' * 50_000} \\# 0")
+    assert len(str(caught.value)) < 350
 
 
 def test_steps() -> None:

@@ -614,6 +614,33 @@ def test_wrong_servers(text: str, problem: str) -> None:
     assert problem in caught.value.problem
 
 
+@pytest.mark.parametrize("kind", ["udp", "dns"])
+def test_a_server_with_datagrams_has_no_place_for_a_header(kind: str) -> None:
+    """It is refused where it stands in the text, of which all is shown."""
+    with pytest.raises(DescriptionError) as caught:
+        parse_server(f"haproxy:timeout=1:{kind}:0")
+    problem = f"but a {kind} server has datagrams, and what is needed is a stream"
+    assert caught.value.problem == f"endpoint is '{kind}:0', {problem}"
+    assert (caught.value.text, caught.value.position) == (f"haproxy:timeout=1:{kind}:0", 18)
+
+
+def test_a_name_that_is_taken_is_told_of_the_whole_endpoint() -> None:
+    """An error when it is bound names what was to be bound, and not a part of it."""
+    spec = parse_server("haproxy:fd:99999")
+    with pytest.raises(ListenError) as caught:
+        spec.bind()
+    assert caught.value.endpoint == spec
+    assert str(caught.value).startswith("haproxy:fd:99999: ")
+
+
+def test_a_file_that_is_missing_is_told_of_the_whole_endpoint(tmp_path: Any) -> None:
+    """So does an error when certificates are loaded."""
+    spec = parse_server(f"haproxy:tls:0:private_key={tmp_path}/none.pem")
+    with pytest.raises(ListenError) as caught:
+        spec.acceptor()
+    assert caught.value.endpoint == spec
+
+
 # Connecting
 
 
@@ -826,7 +853,10 @@ def test_it_is_as_plain_as_what_it_wraps() -> None:
             "haproxy:source=[192.0.2.1:1]:destination=[[::1]:1]:tcp:h:80",
             "source and destination are to be of one family, IPv4 or IPv6",
         ),
-        ("haproxy:udp:h:53", "'udp' makes no plain socket to send a header through"),
+        (
+            "haproxy:udp:h:53",
+            "endpoint is 'udp:h:53', but a udp client has datagrams, and what is needed is a stream",
+        ),
         (
             "haproxy:tls:h:443:endpoint=[tls:p:8443]",
             "'tls' makes no plain socket to send a header through",

@@ -136,6 +136,15 @@ def no_targets(outcome: Outcome | list[str], spec: SRVClient = SPEC) -> ConnectE
 # Texts
 
 
+def test_number_is_no_name() -> None:
+    """What is no text is no name of a service."""
+    with pytest.raises(SpecError, match="name is 5, expected service, protocol and domain"):
+        SRVClient(5)  # type: ignore[arg-type]  # the error is the test
+
+
+DATAGRAMS = "but a udp client has datagrams, and what is needed is a stream"
+
+
 @pytest.mark.parametrize(
     ("text", "spec"),
     [
@@ -172,7 +181,41 @@ def test_text(text: str, spec: SRVClient) -> None:
     ("text", "position", "problem"),
     [
         ("srv:", 4, "an srv client needs a name, as in srv:_imaps._tcp.example.org"),
-        ("srv:service=a", 13, "an srv client needs a name, as in srv:_imaps._tcp.example.org"),
+        (
+            "srv:service=a",
+            13,
+            "service needs domain beside it, as in srv:service=imaps:domain=example.org",
+        ),
+        (
+            "srv:domain=a",
+            12,
+            "domain needs service beside it, as in srv:service=imaps:domain=example.org",
+        ),
+        (
+            "srv:_a._tcp.127.0.0.1",
+            4,
+            "name is '_a._tcp.127.0.0.1', expected the name of a domain, not an address",
+        ),
+        (
+            "srv:127.0.0.1",
+            4,
+            "name is '127.0.0.1', expected service, protocol and domain, as in _imaps._tcp.example.org",
+        ),
+        (
+            "srv:service=a:domain=[::1]",
+            22,
+            "domain is '::1', expected the name of a domain, not an address",
+        ),
+        (
+            "srv:_a._tcp.b:endpoint=[udp:{host}:{port}]",
+            24,
+            "endpoint is 'udp:{host}:{port}', " + DATAGRAMS,
+        ),
+        (
+            "srv:_a._tcp.b:endpoint=[tls:{host}:1:endpoint=[udp:b:53]]",
+            47,
+            "endpoint is 'udp:b:53', " + DATAGRAMS,
+        ),
         (
             "srv:example.org",
             4,
@@ -636,6 +679,28 @@ async def test_a_share_that_ran_out(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert isinstance(caught.value.__cause__, ExceptionGroup)
     assert isinstance(caught.value.__cause__.exceptions[0], ConnectTimeoutError)
+
+
+async def test_no_time_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the time is over before the last target, the error says what became of which."""
+    monkeypatch.setattr(srv, "_LEAST_SECONDS", 0.06)
+    with black_hole() as (address, _):
+        records = [f"{number} 0 {address.port} {host}.test." for number, host in enumerate("abc")]
+        names = service(*records, **dict.fromkeys("abc", "127.0.0.1"))
+        with pytest.raises(ConnectTimeoutError) as caught:
+            await connect(SPEC, Recorder, resolver=names, timeout=0.1)
+    assert caught.value.problem == (
+        f"timed out after 0.1 s (connect): a.test:{address.port}: timed out after 0.06 s (connect); "
+        f"b.test:{address.port}: no answer; 1 more not tried"
+    )
+
+
+async def test_stage_of_several_targets() -> None:
+    """An error of targets that failed in several ways is one of connecting, whichever was last."""
+    names = service(f"1 0 {unused_port()} a.test.", "2 0 9 gone.test.", a="127.0.0.1")
+    with pytest.raises(ConnectError) as caught:
+        await connect(SPEC, Recorder, resolver=names)
+    assert caught.value.stage == "connect"
 
 
 def test_shares_of_the_time() -> None:

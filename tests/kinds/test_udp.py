@@ -249,9 +249,9 @@ async def test_client_without_descriptors() -> None:
     assert caught.value.errno == errno.EMFILE
 
 
-@pytest.mark.parametrize("text", ["udp:127.0.0.1:9", "tls:x:9:endpoint=[udp:127.0.0.1:9]"])
-async def test_client_has_no_stream(text: str) -> None:
-    """To connect to it, or through it, is an error that says what does."""
+async def test_client_has_no_stream() -> None:
+    """To connect to it is an error that says what does."""
+    text = "udp:127.0.0.1:9"
     before = open_descriptors()
     with pytest.raises(ConnectError) as caught:
         await connect(text, Recorder)

@@ -116,7 +116,9 @@ class KnockClient(ClientSpec):
 
     names = (Name("knock", "knock:password=…:tcp:example.org:80"),)
 
-    endpoint: Annotated[ClientSpec, Inner("client", rest=True), Help("what makes the connection")]
+    endpoint: Annotated[
+        ClientSpec, Inner("client", rest=True, stream=True), Help("what makes the connection")
+    ]
     _: KW_ONLY
     password: Annotated[Secret, Help("what the server wants to hear")]
 
@@ -144,7 +146,9 @@ class KnockServer(ServerSpec):
 
     names = (Name("knock", "knock:password=…:tcp:8080"),)
 
-    endpoint: Annotated[ServerSpec, Inner("server", rest=True), Help("what is listened on")]
+    endpoint: Annotated[
+        ServerSpec, Inner("server", rest=True, stream=True), Help("what is listened on")
+    ]
     _: KW_ONLY
     password: Annotated[Secret, Help("what clients have to say")]
 
