@@ -272,7 +272,8 @@ class _Socket:
         self._late: set[bytes] = set()
         self._is_retired = False
         pool.upstream.own.add(self._local, is_stream=False)
-        pool.loop.add_reader(sock.fileno(), self._read)
+        # In a context of its own: the replies are not only for who has asked first.
+        Context().run(pool.loop.add_reader, sock.fileno(), self._read)
 
     def _read(self) -> None:
         """Take the replies that are there; what is left when none is waited for can stay."""

@@ -6,6 +6,7 @@ They are kept by the tick in which they end. To set one, and to take it back, co
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import Final, Protocol
 
 from asyncendpoints.dns.faults import report_fault
@@ -76,7 +77,8 @@ class Wheel:
         if self._timer is not None:
             self._timer.cancel()
         self._armed = number
-        self._timer = self._loop.call_at(number * self._tick, self._turn)
+        # In a context of its own: what ends then is not only for who has come first.
+        self._timer = self._loop.call_at(number * self._tick, self._turn, context=Context())
 
     def _turn(self) -> None:
         """End what is due; what is set meanwhile is not due yet."""

