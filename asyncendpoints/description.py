@@ -79,6 +79,8 @@ def split(text: str) -> tuple[str, list[tuple[str | None, str | None]]]:
     if "\\" in text:
         return text.partition(":")[0], _split_escaped(text)
     kind, *rest = text.split(":")
+    if "=" not in text:
+        return kind, [(None, argument or None) for argument in rest]
     arguments: list[tuple[str | None, str | None]] = []
     for argument in rest:
         if "=" in argument:

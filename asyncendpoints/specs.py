@@ -262,7 +262,11 @@ def parse_client(text: str) -> ClientSpec:
         DescriptionError: The text is no description of a client.
         TypeError: ``text`` is not a ``str``.
     """
-    spec: ClientSpec = _read(text, "client", "server")
+    try:
+        spec: ClientSpec = _parse(text, "client")
+    except DescriptionError as error:
+        _say_if_right(error, "server")
+        raise
     return spec
 
 
@@ -276,7 +280,11 @@ def parse_server(text: str) -> ServerSpec:
         DescriptionError: The text is no description of a server.
         TypeError: ``text`` is not a ``str``.
     """
-    spec: ServerSpec = _read(text, "server", "client")
+    try:
+        spec: ServerSpec = _parse(text, "server")
+    except DescriptionError as error:
+        _say_if_right(error, "client")
+        raise
     return spec
 
 
@@ -285,15 +293,11 @@ def _shown(field: Field, value: object) -> str:
     return oct(value) if isinstance(field.type, Octal) and isinstance(value, int) else repr(value)
 
 
-def _read(text: str, role: str, other: str) -> Any:
-    """Turn a description into a spec of a role; say so where it would be right for the other role."""
-    try:
-        return _parse(text, role)
-    except DescriptionError as error:
-        if not error.position or not _is_right(text, other):
-            raise
+def _say_if_right(error: DescriptionError, other: str) -> None:
+    """Raise a better error where a wrong text would be right for the other role."""
+    if error.position and _is_right(error.text, other):
         problem = f"{error.problem}; the text describes a {other}"
-        raise DescriptionError(text, error.position, problem, error.names) from None
+        raise DescriptionError(error.text, error.position, problem, error.names) from None
 
 
 def _is_right(text: str, role: str) -> bool:
@@ -309,6 +313,8 @@ def _parse(text: str, role: str, depth: int = 0) -> Any:
         raise DescriptionError(text, 0, f"is nested more than {MOST_LEVELS} levels deep")
     kind, arguments = split(text)
     cls, name = find(text, kind, role)
-    return grammar(cls).parse(
-        text, name, arguments, lambda inner, role: _parse(inner, role, depth + 1)
-    )
+    own = grammar(cls)
+    spec = own.parse_plain(name, arguments)
+    if spec is not None:
+        return spec
+    return own.parse(text, name, arguments, lambda inner, role: _parse(inner, role, depth + 1))

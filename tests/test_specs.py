@@ -8,6 +8,7 @@ import inspect
 import pickle
 import socket
 from dataclasses import KW_ONLY, FrozenInstanceError, dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Annotated
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from asyncendpoints.addresses import Address
 from asyncendpoints.connecting import connect
+from asyncendpoints.description import split
 from asyncendpoints.errors import ConnectError, DescriptionError, SpecError
 from asyncendpoints.fields import Help, Port, Secret
 from asyncendpoints.grammar import Inner, Name, grammar
@@ -23,6 +25,7 @@ from asyncendpoints.kinds.tcp import TCPClient, TCPServer
 from asyncendpoints.kinds.tls import TLSClient
 from asyncendpoints.kinds.udp import UDPClient, UDPServer
 from asyncendpoints.listeners import PlainAcceptor
+from asyncendpoints.registry import find
 from asyncendpoints.specs import ClientSpec, ServerSpec, parse_client, parse_server
 from tests.sample_kinds import HopClient, LateServer, PairServer, WrapServer, registered
 from tests.strategies import arguments, descriptions, kinds, specs
@@ -819,3 +822,45 @@ def test_bases_have_no_signature_of_their_own() -> None:
 def test_signature_shows_the_fields() -> None:
     """What editors and help() show of a spec are its fields."""
     assert list(inspect.signature(TCPServer).parameters)[:2] == ["port", "interface"]
+
+
+PIECES = {
+    ("tcp", "client"): ["80", "a", "5", "", "host=a", "port=80", "timeout=5", "nope=1"],
+    ("tcp", "server"): ["80", "::1", "5", "", "port=80", "interface=::1", "backlog=5"],
+    ("unix", "client"): ["/p", "5", "", "path=/p", "timeout=5", "checkPID=0"],
+    ("unix", "server"): ["/p", "660", "5", "", "path=/p", "mode=660", "backlog=none"],
+    ("tcp6", "server"): ["80", "::1", "port=80", "interface=::1"],
+}
+
+
+@pytest.mark.parametrize(("kind", "role"), PIECES)
+def test_short_way_of_plain_descriptions(kind: str, role: str) -> None:
+    """What is read in the short way is what the long one reads, and what that refuses is not read."""
+    cls, name = find(kind, kind, role)
+    for count in range(5):
+        for pieces in product(PIECES[kind, role], repeat=count):
+            text = ":".join([kind, *pieces])
+            given = [(key or None, word or None) for key, _, word in map(partition, pieces)]
+            short = grammar(cls).parse_plain(name, given)
+            try:
+                assert short in (None, grammar(cls).parse(text, name, given, never)), text
+            except DescriptionError:
+                assert short is None, text
+
+
+def partition(piece: str) -> tuple[str, str, str]:
+    """Give the key of an argument, an equals sign and its value."""
+    return piece.partition("=") if "=" in piece else ("", "", piece)
+
+
+def never(text: str, role: str) -> ClientSpec:
+    """Read a nested description, of which there is none in these kinds."""
+    raise AssertionError(text, role)  # pragma: no cover
+
+
+def test_usual_descriptions_take_the_short_way() -> None:
+    """Positions, and keywords after them or alone, are read at once."""
+    for text in ("tcp:a:80", "tcp:a:80:timeout=5", "tcp:port=80:host=a", "unix:/p:timeout=5"):
+        kind, given = split(text)
+        cls, name = find(text, kind, "client")
+        assert grammar(cls).parse_plain(name, given) == parse_client(text)

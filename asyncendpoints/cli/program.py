@@ -10,7 +10,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -58,9 +58,11 @@ class Program(click.Group):
         except OSError as error:
             if error.filename is not None or error.errno not in _UNWRITABLE:
                 raise
-            _let_go_of_output()
-            with suppress(OSError):
+            _let_go_of(sys.stdout)
+            try:
                 click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
+            except OSError:
+                _let_go_of(sys.stderr)
             sys.exit(FAILURE)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
@@ -88,10 +90,10 @@ class Program(click.Group):
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-def _let_go_of_output() -> None:
+def _let_go_of(stream: TextIO) -> None:
     """Keep Python from writing at its end what it could not write before."""
     with suppress(OSError):  # some output of a test is no file
-        output = sys.stdout.fileno()
+        output = stream.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, output)
         os.close(nowhere)

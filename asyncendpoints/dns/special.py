@@ -124,7 +124,7 @@ def _answer(query: Query, rdata: bytes) -> Answer:
 
 def _zone(apex: bytes) -> _Zone:
     soa = Records(apex, Type.SOA, TTL, (apex + _NOBODY + _TIMES,))
-    said = f"special-use name; only=['{format_name(apex)}'] forwards it"
+    said = f"special-use name: {format_name(apex)} is not forwarded unless it is named"
     nxdomain = NXDomain(soa, ede=EDE(EDECode.OTHER, said), until=inf)
     return _Zone(apex, soa, nxdomain, NoData(soa, until=inf))
 

@@ -165,6 +165,17 @@ def test_a_full_device_is_one_line(arguments: list[str]) -> None:
 
 
 @needs_full_device
+def test_an_error_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outputs can be closed, as Python does at its end, whatever they hold."""
+    with open("/dev/full", "w") as full, open("/dev/full", "w") as errors:
+        monkeypatch.setattr(sys, "stdout", full)
+        monkeypatch.setattr(sys, "stderr", errors)
+        with pytest.raises(SystemExit) as caught:
+            program(["--version"])
+    assert caught.value.code == 1
+
+
+@needs_full_device
 def test_what_could_not_be_written_is_not_tried_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,10 +189,14 @@ def test_what_could_not_be_written_is_not_tried_again(
 
 
 @needs_full_device
-def test_a_full_device_for_everything_is_an_exit_code() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_device_for_everything_is_an_exit_code(unbuffered: str) -> None:
     """Where the error cannot be written either there is only that."""
+    environ = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, "--version"], check=False, stdout=full, stderr=full)
+        done = subprocess.run(
+            [*COMMAND, "--version"], check=False, stdout=full, stderr=full, env=environ
+        )
     assert done.returncode == 1
 
 

@@ -164,6 +164,6 @@ def test_marks(qtype: str) -> None:
 
 def test_says_how_to_forward() -> None:
     """Who gets that a name does not exist is told why, and how it would be asked for elsewhere."""
-    expected = (0, "special-use name; only=['test'] forwards it")
+    expected = (0, "special-use name: test is not forwarded unless it is named")
     assert said("nas.a.test", "A").ede == expected
     assert said("localhost", "MX").ede is None
