@@ -26,7 +26,7 @@ def holding(protocol: str, *options: int, host: str = "127.0.0.1") -> Iterator[i
     with socket.socket(socket.AF_INET, SORTS[protocol]) as sock:
         for each in options:
             sock.setsockopt(socket.SOL_SOCKET, each, 1)
-        sock.bind((host, 0))
+        sock.bind((host, unused_port()))
         if protocol == "tcp":
             sock.listen()
         yield sock.getsockname()[1]

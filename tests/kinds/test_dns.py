@@ -23,7 +23,7 @@ from asyncendpoints.errors import (
 from asyncendpoints.kinds.dns import DNSClient, DNSServer
 from asyncendpoints.listening import bind, listen
 from asyncendpoints.specs import ServerSpec, parse_client, parse_server
-from tests.support import Recorder, open_descriptors
+from tests.support import Recorder, open_descriptors, unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,7 +127,7 @@ def test_options() -> None:
 def test_address_in_use(kind: socket.SocketKind) -> None:
     """A port that is taken for one of them is taken; the error names who has it, and nothing stays open."""
     with socket.socket(socket.AF_INET, kind) as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", unused_port()))
         if kind == socket.SOCK_STREAM:
             taken.listen()
         port = taken.getsockname()[1]
@@ -144,7 +144,7 @@ def test_number_that_udp_lacks_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -
     drawn: list[int] = []
     numbers = [1, 1, 0]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", unused_port()))
         numbers[0] = numbers[1] = taken.getsockname()[1]
         real = socket.socket.bind
 

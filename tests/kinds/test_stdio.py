@@ -518,6 +518,27 @@ async def test_input_read_by_another(pair: Pair) -> None:
     await finished(pump)
 
 
+async def test_connection_that_ends_while_input_is_read(pair: Pair) -> None:
+    """What was read by then has nowhere to go, and no more is read."""
+
+    class Slow(Pump):
+        """A pump whose connection ends while it reads."""
+
+        def read(self) -> bytes:
+            data = super().read()
+            self._bridge.shutdown(socket.SHUT_WR)
+            return data
+
+    pump = Slow(pair.stdin, pair.stdout)
+    transport, protocol = await over(pump)
+    os.write(pair.into, b"lost")
+    await protocol.ended.wait()
+    await asyncio.to_thread(pump.threads[0].join)
+    assert protocol.received == b""
+    transport.close()
+    await finished(pump)
+
+
 # One at a time
 
 
