@@ -69,7 +69,6 @@ class Introduction(asyncio.Protocol, Generic[P]):
     def __init__(
         self, factory: Callable[[], P], connection: Connection, header: ProxyHeader
     ) -> None:
-        self._connection = connection
         # As long as there is a socket to ask: a transport answers after its end too.
         self._told = {
             "peername": connection.getpeername(),

@@ -9,7 +9,7 @@ from math import inf, isnan
 
 from asyncendpoints.masking import shorten
 
-__all__ = ["check_number", "check_seconds", "time_limit"]
+__all__ = ["check_number", "check_seconds", "check_wait", "time_limit"]
 
 
 def check_seconds(name: str, value: object) -> None:
@@ -23,6 +23,16 @@ def check_seconds(name: str, value: object) -> None:
         raise TypeError(f"{name} is in seconds, not {shorten(value)}")
     if not 0 < value < inf:
         raise ValueError(f"{name} is {value}, expected seconds above 0")
+
+
+def check_wait(name: str, value: object) -> None:
+    """See that an argument is a time, which may be none at all.
+
+    Raises:
+        ValueError: It is no number, or below 0.
+    """
+    if not isinstance(value, int | float) or value < 0:
+        raise ValueError(f"{name} is {value!r}, expected 0 or more seconds")
 
 
 def check_number(name: str, value: object, least: int = 1, most: int | None = None) -> None:

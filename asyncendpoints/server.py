@@ -25,6 +25,7 @@ from asyncendpoints.bound import BoundServer
 from asyncendpoints.errors import EndpointError, HandshakeError, raise_together
 from asyncendpoints.limits import Limits, Stats
 from asyncendpoints.listeners import Connection, CrowdedError, tracked
+from asyncendpoints.quantities import check_wait
 from asyncendpoints.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ class Server(BoundServer, asyncio.AbstractServer):
         drain: float,
         on_error: Callable[[HandshakeError], None] | None,
     ) -> None:
-        if drain < 0:
-            raise ValueError(f"drain is {drain}, expected 0 or more seconds")
+        check_wait("drain", drain)
         self._bound = tuple(bound)
         # What the listeners say of themselves is asked before they are closed.
         super().__init__(self._places())

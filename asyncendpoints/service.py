@@ -16,6 +16,7 @@ from asyncendpoints.attempt import Attempt
 from asyncendpoints.backoff import Backoff
 from asyncendpoints.connecting import UNSET, carry_out, client_spec
 from asyncendpoints.errors import ConnectError, ServiceStoppedError
+from asyncendpoints.quantities import check_wait
 from asyncendpoints.resolving import check_resolver
 from asyncendpoints.transports import abort, release
 
@@ -87,8 +88,7 @@ class ClientService(Generic[P]):
     ) -> None:
         if not callable(factory):
             raise TypeError(f"a service makes a protocol for each connection, not with {factory!r}")
-        if steady < 0:
-            raise ValueError(f"steady is {steady}, expected 0 or more seconds")
+        check_wait("steady", steady)
         self._spec = client_spec(endpoint)
         self._factory = factory
         self._backoff = backoff

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncendpoints.quantities import check_number, check_seconds, time_limit
+from asyncendpoints.quantities import check_number, check_seconds, check_wait, time_limit
 
 
 @pytest.mark.parametrize("value", [1, 0.001, True])
@@ -57,6 +57,20 @@ def test_no_number(value: object, most: int | None, error: type[Exception], prob
     with pytest.raises(error) as caught:
         check_number("count", value, 1, most)
     assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 5, inf])
+def test_wait(value: float) -> None:
+    """A time that may be none at all is 0 or more."""
+    check_wait("drain", value)
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, "5", None])
+def test_no_wait(value: object) -> None:
+    """What is none is named."""
+    with pytest.raises(ValueError) as caught:
+        check_wait("drain", value)
+    assert str(caught.value) == f"drain is {value!r}, expected 0 or more seconds"
 
 
 @pytest.mark.parametrize(("timeout", "limit"), [(5, 5), (0.5, 0.5), (inf, inf), (0, 0), (-3, 0)])

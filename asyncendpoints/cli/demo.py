@@ -30,7 +30,7 @@ from asyncendpoints.dns.listening import listen as listen_dns
 from asyncendpoints.dns.lookups import lookup
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.router import Router
-from asyncendpoints.dns.upstream import parse_upstream
+from asyncendpoints.dns.upstream_specs import parse_upstream
 from asyncendpoints.dns.zoneload import Zone
 from asyncendpoints.errors import ConnectError, DescriptionError
 from asyncendpoints.kinds.tls import TLSClient

@@ -55,8 +55,8 @@ async def exchange(
     """Ask a server.
 
     Args:
-        server: As `asyncendpoints.dns.upstream.parse_upstream` gives it; or a `UDPClient`, which is not asked
-            again over TCP after a reply that had no room for everything.
+        server: As `asyncendpoints.dns.upstream_specs.parse_upstream` gives it; or a `UDPClient`, which is not
+            asked again over TCP after a reply that had no room for everything.
         query: The question.
         timeout: Seconds that all of it may take, above 0.
         udp: Whether a ``dns:`` server is asked over UDP first.

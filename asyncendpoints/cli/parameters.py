@@ -107,9 +107,7 @@ def as_networks(
 
 def as_upstream(ctx: click.Context, param: click.Parameter, value: str) -> ClientSpec:
     """Read an argument as a name server to ask; for ``callback``."""
-    from asyncendpoints.dns.upstream import (
-        parse_upstream,
-    )  # the commands without DNS do not wait for it
+    from asyncendpoints.dns.upstream_specs import parse_upstream
 
     try:
         return parse_upstream(value)

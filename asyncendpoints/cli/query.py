@@ -23,7 +23,7 @@ from asyncendpoints.dns.pyzone import load_python
 from asyncendpoints.dns.query import Query
 from asyncendpoints.dns.records import Type, format_type, parse_type
 from asyncendpoints.dns.resolver import ask, close
-from asyncendpoints.dns.upstream import parse_upstream
+from asyncendpoints.dns.upstream_specs import parse_upstream
 from asyncendpoints.errors import (
     DNSError,
     DNSTimeoutError,

@@ -22,7 +22,8 @@ from asyncendpoints.dns.resolvconf import ConfFile, ResolvConf
 from asyncendpoints.dns.resolver import LOOP
 from asyncendpoints.dns.special import special
 from asyncendpoints.dns.timers import Wheel, wheel
-from asyncendpoints.dns.upstream import Dice, OwnAddresses, Upstream, UpstreamStats, parse_upstream
+from asyncendpoints.dns.upstream import Dice, OwnAddresses, Upstream, UpstreamStats
+from asyncendpoints.dns.upstream_specs import parse_upstream
 from asyncendpoints.quantities import check_number, check_seconds
 
 if TYPE_CHECKING:

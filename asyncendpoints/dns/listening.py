@@ -15,6 +15,7 @@ from asyncendpoints.dns.responder import Responder
 from asyncendpoints.dns.stream import DNSStreams
 from asyncendpoints.kinds.dns import parse_name_server
 from asyncendpoints.listening import Starting, server_specs
+from asyncendpoints.quantities import check_wait
 from asyncendpoints.server import Bound, Server
 
 if TYPE_CHECKING:
@@ -280,8 +281,7 @@ def listen(
         raise TypeError(f"limits is a DNSLimits, not {limits!r}")
     if log is not None and (isinstance(log, type) or not callable(getattr(log, "add", None))):
         raise TypeError(f"log is a QueryLog, as in QueryLog('queries.log'), not {log!r}")
-    if not isinstance(drain, int | float) or drain < 0:
-        raise ValueError(f"drain is {drain!r}, expected 0 or more seconds")
+    check_wait("drain", drain)
     responder = Responder(
         resolver,
         guards=guards,

@@ -433,14 +433,13 @@ class Responder:
 class _Guarded(Pending):
     """An outcome that guards have to see before it counts."""
 
-    __slots__ = ("_awaited", "_see")
+    __slots__ = ("_awaited",)
 
     is_timed = True
 
     def __init__(self, awaited: Pending, see: Callable[[Outcome], Outcome]) -> None:
         super().__init__()
         self._awaited = awaited
-        self._see = see
         awaited.then(lambda outcome: self.settle(see(outcome)))
 
     def abandon(self) -> None:

@@ -13,7 +13,7 @@ from asyncendpoints.cli.exchange import Waiting, exchange
 from asyncendpoints.dns.listening import listen as listen_dns
 from asyncendpoints.dns.outcome import Answer
 from asyncendpoints.dns.query import Query
-from asyncendpoints.dns.upstream import parse_upstream
+from asyncendpoints.dns.upstream_specs import parse_upstream
 from asyncendpoints.errors import ConnectError, ConnectTimeoutError, DNSError, DNSTimeoutError
 from asyncendpoints.specs import parse_client
 from tests.support import black_hole, open_descriptors, warm_up

@@ -22,7 +22,7 @@ from asyncendpoints.dns.limits import DNSLimits
 from asyncendpoints.dns.listening import listen
 from asyncendpoints.dns.outcome import Answer
 from asyncendpoints.dns.query import Query
-from asyncendpoints.dns.upstream import parse_upstream
+from asyncendpoints.dns.upstream_specs import parse_upstream
 from asyncendpoints.errors import DNSError, ZoneError
 from tests.cli.support import run, words
 from tests.tls_material import Authority, write
